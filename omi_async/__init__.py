@@ -1,0 +1,72 @@
+"""Async-first client for the Omi Developer API."""
+
+from ._version import __version__
+from .client import AsyncOmiClient
+from .conversations import AsyncConversations
+from .errors import (
+    AuthenticationError,
+    BadRequestError,
+    ClientClosedError,
+    ConfigurationError,
+    ConflictError,
+    EventLoopError,
+    InvalidRequestError,
+    NotFoundError,
+    OmiError,
+    PaymentRequiredError,
+    PermissionDeniedError,
+    RateLimitError,
+    RequestTimeoutError,
+    ResponseError,
+    ServerError,
+    StatusError,
+    TransportError,
+    UnprocessableEntityError,
+    ValidationIssue,
+)
+from .models import (
+    Category,
+    Conversation,
+    ConversationActionItem,
+    ConversationEvent,
+    ConversationStructured,
+    Deletion,
+    Geolocation,
+    TranscriptSegment,
+)
+from .retry import RetryPolicy, Timeout
+
+__all__ = [
+    "AsyncConversations",
+    "AsyncOmiClient",
+    "AuthenticationError",
+    "BadRequestError",
+    "Category",
+    "ClientClosedError",
+    "ConfigurationError",
+    "ConflictError",
+    "Conversation",
+    "ConversationActionItem",
+    "ConversationEvent",
+    "ConversationStructured",
+    "Deletion",
+    "EventLoopError",
+    "Geolocation",
+    "InvalidRequestError",
+    "NotFoundError",
+    "OmiError",
+    "PaymentRequiredError",
+    "PermissionDeniedError",
+    "RateLimitError",
+    "RequestTimeoutError",
+    "ResponseError",
+    "RetryPolicy",
+    "ServerError",
+    "StatusError",
+    "Timeout",
+    "TranscriptSegment",
+    "TransportError",
+    "UnprocessableEntityError",
+    "ValidationIssue",
+    "__version__",
+]

@@ -1,0 +1,389 @@
+"""What is sent and what an answer means, without any I/O: every function here is a plain calculation.
+
+Arguments become a `Request`, an `Answer` becomes a model or an error. What an answer says about the write is
+decided in one place, `_meaning`.
+"""
+
+import functools
+import json
+import re
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import format_datetime, parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
+from urllib.parse import urlsplit
+
+import attrs
+from multidict import CIMultiDict, MultiMapping
+
+from ._convert import Unreadable, parse, structure
+from .errors import (
+    AuthenticationError,
+    BadRequestError,
+    ConflictError,
+    Detail,
+    InvalidRequestError,
+    NotFoundError,
+    OmiError,
+    Outcome,
+    PaymentRequiredError,
+    PermissionDeniedError,
+    RateLimitError,
+    ResponseError,
+    ServerError,
+    StatusError,
+    UnprocessableEntityError,
+    ValidationIssue,
+)
+from .models import Conversation, Deletion
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+_CONVERSATION_PATH = "/v1/dev/user/conversations/"
+
+# Ids go into the path, and one that is not exactly this could name another resource: `../memories/m1` deletes
+# a memory, `x?y` deletes `x`. Percent signs, dots in front and everything outside ASCII are out.
+_CONVERSATION_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._~-]{0,127}")
+
+_TITLE_LIMIT = 500  # code points, https://docs.omi.me, UpdateConversationRequest.title
+
+_TEXT_LIMIT = 200  # characters of the server's text that an error shows
+
+_RETRY_AFTER_CEILING = 31 * 86400.0  # seconds; the server's longest window is an hour
+
+# A key must not come back through an error text, even if the server repeats it.
+_KEY = re.compile(r"omi_(dev|mcp)_\S+", re.IGNORECASE)
+
+
+@attrs.define(eq=False)
+class Answer:
+    """One HTTP answer, read to its end."""
+
+    status: int
+    headers: MultiMapping[str] = attrs.field(factory=CIMultiDict[str], repr=False)
+    body: bytes = attrs.field(default=b"", repr=False)
+
+
+@attrs.define(eq=False)
+class Request(Generic[T]):
+    """One call: what goes on the wire and how its answer is read."""
+
+    operation: str
+    method: str
+    path: str
+    """Sent as it stands, so it is ASCII that needs no quoting."""
+    decode: Callable[[Answer], T] = attrs.field(repr=False)
+    body: bytes | None = attrs.field(default=None, repr=False)
+    already_gone: Callable[[], T] | None = attrs.field(default=None, repr=False)
+    """What it means when the record is found missing after an attempt that may have removed it."""
+
+
+class _Meaning(NamedTuple):
+    error: type[OmiError]
+    outcome: Outcome
+    retryable: bool
+
+
+_REFUSALS: dict[int, type[StatusError]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    402: PaymentRequiredError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    409: ConflictError,
+    422: UnprocessableEntityError,
+}
+
+
+def _meaning(status: int) -> _Meaning:
+    """What a status other than 2xx says about the write, and whether the request is worth repeating.
+
+    429 comes from the limiter in front of the handler, and the other 4xx are the handler's refusals; 408 and
+    425 may come from something in between. A 5xx can follow the change that it could not report. The full table
+    is in docs/errors.md.
+    """
+    match status:
+        case 429:
+            return _Meaning(RateLimitError, "not_applied", retryable=True)
+        case 408 | 425:
+            return _Meaning(StatusError, "unknown", retryable=True)
+        case _ if 400 <= status < 500:
+            return _Meaning(_REFUSALS.get(status, StatusError), "not_applied", retryable=False)
+        case 501 | 505 | 511:
+            return _Meaning(ServerError, "unknown", retryable=False)
+        case _ if 500 <= status < 600:
+            return _Meaning(ServerError, "unknown", retryable=True)
+        case _:  # a redirect, a 1xx as the final answer, a number that HTTP does not know
+            return _Meaning(ResponseError, "unknown", retryable=False)
+
+
+def read(request: Request[T], answer: Answer) -> T:
+    """The result, or the error that the answer stands for."""
+    if 200 <= answer.status < 300:
+        return request.decode(answer)
+    raise _error(answer)
+
+
+def _unreadable(answer: Answer, problem: str, *, path: str | None = None, retryable: bool = True) -> ResponseError:
+    error = ResponseError(problem, outcome="unknown", retryable=retryable, status=answer.status)
+    error.path = path
+    return error
+
+
+def _json(answer: Answer, model: Callable[[Any], T]) -> T:
+    try:
+        return model(parse(answer.body))
+    except Unreadable as failure:
+        problem, path = failure.problem, failure.path
+    raise _unreadable(
+        answer,
+        f"the server answered {answer.status} with a body that cannot be read ({problem} at {path}).",
+        path=path,
+    )
+
+
+# Answers that are not a result
+
+
+def _error(answer: Answer) -> OmiError:
+    status = answer.status
+    kind, outcome, retryable = _meaning(status)
+    if kind is ResponseError:
+        target = _redirect_target(answer.headers.get("Location"))
+        return _unreadable(answer, f"the server answered {_phrase(status)}{target}.", retryable=False)
+    raw = _raw_detail(answer.body)
+    detail = _detail(raw)
+    if status == 503 and isinstance(detail, dict) and detail.get("retryable") is False:
+        retryable = False
+    error = kind(
+        f"the server answered {_phrase(status)}{_detail_text(detail)}.",
+        outcome=outcome,
+        retryable=retryable,
+        status=status,
+        detail=detail,
+        retry_after=retry_after(answer.headers, time.time()) if status in (429, 503) else None,
+    )
+    match error:
+        case UnprocessableEntityError():
+            error.errors = _issues(raw)
+        case PermissionDeniedError():
+            scope = re.search(r"scope: ([a-z_]+:[a-z]+)", detail) if isinstance(detail, str) else None
+            error.required_scope = scope[1] if scope else None
+        case RateLimitError():
+            limit = answer.headers.get("X-RateLimit-Limit", "")
+            error.limit = int(limit) if re.fullmatch("[0-9]{1,9}", limit) else None
+    return error
+
+
+def _phrase(status: int) -> str:
+    # The standard's phrase, not the server's reason, which may hold anything.
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
+
+
+def clean(text: str, limit: int = _TEXT_LIMIT) -> str:
+    """Make text from the wire fit to be shown: no key, nothing unprintable, not long."""
+    text = _KEY.sub(r"omi_\1_***", text[: 4 * limit])
+    text = "".join([character if character.isprintable() else "?" for character in text])
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def _redirect_target(location: str | None) -> str:
+    if location is None:
+        return ""
+    try:
+        parts = urlsplit(location)
+        origin = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}" if parts.hostname else ""
+    except ValueError:
+        return ""
+    return f" to {clean(origin + parts.path)}, which is not followed: check the base URL"
+
+
+def _raw_detail(body: bytes) -> object:
+    try:
+        document = parse(body)
+    except Unreadable:
+        return None
+    return document.get("detail") if isinstance(document, dict) else None
+
+
+def _detail(raw: object) -> Detail:
+    if isinstance(raw, str):
+        return clean(raw)
+    if isinstance(raw, dict):
+        return {clean(name): _clean_value(value) for name, value in raw.items()}
+    issues = _issues(raw)
+    if issues:
+        return clean("; ".join(f"{'.'.join(map(str, issue.loc))}: {issue.msg}" for issue in issues))
+    return None
+
+
+def _clean_value(value: object, depth: int = 4) -> object:
+    match value:
+        case str():
+            return clean(value)
+        case dict() if depth:
+            return {clean(name): _clean_value(each, depth - 1) for name, each in value.items()}
+        case list() if depth:
+            return [_clean_value(each, depth - 1) for each in value]
+        case dict() | list():
+            return "..."
+        case _:
+            return value
+
+
+def _issues(raw: object) -> tuple[ValidationIssue, ...]:
+    """FastAPI's list, without `input` and `ctx`: they repeat what was sent."""
+    issues = []
+    for entry in raw if isinstance(raw, list) else ():
+        match entry:
+            case {"loc": list(loc), "msg": str(msg), "type": str(code)}:
+                where = tuple([clean(part) if isinstance(part, str) else part for part in loc])
+                if all(type(part) in (str, int) for part in where):
+                    issues.append(ValidationIssue(loc=where, msg=clean(msg), type=clean(code)))
+    return tuple(issues)
+
+
+def _detail_text(detail: Detail) -> str:
+    if isinstance(detail, dict):
+        words = [detail[name] for name in ("code", "message", "reason") if isinstance(detail.get(name), str)]
+        detail = ", ".join(map(str, words))
+    return f" ({detail.rstrip('.')})" if detail else ""
+
+
+def retry_after(headers: MultiMapping[str], now: float) -> float | None:
+    """Seconds to wait by the first usable `Retry-After`, or None. Never raises.
+
+    Digits or an HTTP date; a date is measured against the answer's own `Date` where there is one, so that a
+    wrong clock on either side does no harm. `now` is the time of this machine in epoch seconds.
+    """
+    for value in headers.getall("Retry-After", ()):
+        if re.fullmatch("[0-9]{1,9}", value):
+            return min(float(value), _RETRY_AFTER_CEILING)
+        until = _http_date(value)
+        if until is not None:
+            since = _http_date(headers.get("Date", "")) or datetime.fromtimestamp(now, UTC)
+            return min(max((until - since).total_seconds(), 0.0), _RETRY_AFTER_CEILING)
+    return None
+
+
+def _http_date(value: str) -> datetime | None:
+    if len(value) != len("Sun, 06 Nov 1994 08:49:37 GMT"):
+        return None
+    try:
+        date = parsedate_to_datetime(value)
+        # The parser is lenient (wrong day names, no zone); a date that is right reads back as it was.
+        return date if format_datetime(date, usegmt=True) == value else None
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+# Requests. A builder gives back the refusal instead of raising it: raised by the call, its traceback shows no
+# frame that holds the caller's text.
+
+Refusal = InvalidRequestError | TypeError
+
+
+def _builder(build: Callable[P, Request[T]]) -> Callable[P, Request[T] | Refusal]:
+    @functools.wraps(build)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Request[T] | Refusal:
+        try:
+            return build(*args, **kwargs)
+        except (InvalidRequestError, TypeError) as refusal:
+            return refusal.with_traceback(None)
+
+    return wrapper
+
+
+@_builder
+def update_conversation(conversation_id: str, title: str | None, discarded: bool | None) -> Request[Conversation]:
+    conversation_id = _conversation_id(conversation_id)
+    fields: dict[str, object] = {}
+    if title is not None:
+        fields["title"] = _title(title)
+    if discarded is not None:
+        if type(discarded) is not bool:
+            raise TypeError(f"discarded must be True, False or None, not {type(discarded).__name__}")
+        fields["discarded"] = discarded
+    if not fields:
+        raise InvalidRequestError("title or discarded must be given: there is nothing to change.")
+    return Request(
+        "conversations.update",
+        "PATCH",
+        _CONVERSATION_PATH + conversation_id,
+        functools.partial(_read_conversation, conversation_id),
+        json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode(),
+    )
+
+
+@_builder
+def delete_conversation(conversation_id: str) -> Request[Deletion]:
+    conversation_id = _conversation_id(conversation_id)
+    return Request(
+        "conversations.delete",
+        "DELETE",
+        _CONVERSATION_PATH + conversation_id,
+        functools.partial(_read_deletion, conversation_id),
+        already_gone=lambda: Deletion(conversation_id=conversation_id, confirmed=False),
+    )
+
+
+def _conversation_id(value: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"conversation_id must be a str, not {type(value).__name__}")
+    # The text itself, whatever a subclass makes of str() or format().
+    conversation_id = str.__str__(value)
+    if not _CONVERSATION_ID.fullmatch(conversation_id):
+        raise InvalidRequestError(
+            "conversation_id must be 1 to 128 of the characters A-Z a-z 0-9 _ - . ~ and not begin with . or ~."
+        )
+    return conversation_id
+
+
+def _title(value: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"title must be a str or None, not {type(value).__name__}")
+    # Older servers store a blank title as "" and newer ones store padded ones stripped: stripped is right on all.
+    title = str.__str__(value).strip()
+    if not title:
+        raise InvalidRequestError("title must not be blank.")
+    if len(title) > _TITLE_LIMIT:
+        raise InvalidRequestError(f"title must be at most {_TITLE_LIMIT} characters, not {len(title)}.")
+    if any("\ud800" <= character <= "\udfff" for character in title):
+        raise InvalidRequestError("title must not contain lone surrogates: they are not text.")
+    return title
+
+
+def _read_conversation(conversation_id: str, answer: Answer) -> Conversation:
+    conversation = _json(answer, lambda document: structure(document, Conversation))
+    if conversation.id != conversation_id:
+        raise _unreadable(answer, "the server answered with another conversation than the one asked for.", path="$.id")
+    return conversation
+
+
+def _read_deletion(conversation_id: str, answer: Answer) -> Deletion:
+    # An empty 2xx counts: the API answered 204 for a while. 202 means accepted, which is not done.
+    if answer.body:
+        success = _json(answer, _success)
+        if not success:
+            raise _unreadable(
+                answer,
+                f"the server answered {answer.status} but denies success.",
+                path="$.success",
+                retryable=False,
+            )
+    return Deletion(conversation_id=conversation_id, confirmed=answer.status != 202)
+
+
+def _success(document: Any) -> bool:
+    if type(document) is not dict:
+        raise Unreadable("not an object")
+    success = document.get("success")
+    if type(success) is not bool:
+        raise Unreadable("not a boolean" if "success" in document else "missing", "$.success")
+    return success

@@ -1,0 +1,338 @@
+"""One attempt on the wire; beside the sandbox the only file that imports aiohttp."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+import aiohttp
+import attrs
+from yarl import URL
+
+from ._protocol import Answer, Request
+from .errors import (
+    ClientClosedError,
+    EventLoopError,
+    OmiError,
+    Outcome,
+    RequestTimeoutError,
+    ResponseError,
+    TransportError,
+)
+
+if TYPE_CHECKING:
+    from aiohttp.client_proto import ResponseHandler
+    from aiohttp.tracing import Trace
+
+_BODY_LIMIT = 8 * 2**20  # bytes after decompression; the largest conversations seen are under one MiB
+_ERROR_BODY_LIMIT = 64 * 2**10
+_CHUNK = 64 * 2**10
+
+# Servers close idle connections too (uvicorn after 5 s): closing first avoids most of the races.
+_KEEPALIVE = 4.0  # seconds
+
+_CLOSE_GRACE = 5.0  # seconds that calls under way get to finish when the client is closed
+
+_NO_ROUNDING = float("inf")  # aiohttp rounds limits of 5 s and more up to whole seconds otherwise
+
+
+@attrs.define(eq=False)
+class Attempt:
+    """What is asked of one attempt, and what the connector notes about it."""
+
+    connect: float | None
+    """Seconds for getting a connection."""
+    limit: float | None
+    """Seconds from asking for a connection to the last byte of the body."""
+    left: Callable[[], float | None]
+    """Seconds left for the whole call."""
+    fresh: bool
+    """Only a connection that has served no request yet will do."""
+    connected: bool = False
+    """The request may have left."""
+    reused: bool = False
+    """The connection had served an earlier request."""
+
+
+_current: ContextVar[Attempt] = ContextVar("omi_attempt")
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Tells an attempt when its connection stood, and gives one that asks for it a connection that is new.
+
+    A request that failed on a connection kept from earlier must not be repeated on another such connection.
+    """
+
+    def __init__(self) -> None:
+        # The transport's slots limit what is under way, so the connector need not.
+        super().__init__(limit=0, keepalive_timeout=_KEEPALIVE)
+        self._served: WeakSet[ResponseHandler] = WeakSet()
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: "list[Trace]", timeout: aiohttp.ClientTimeout
+    ) -> aiohttp.connector.Connection:
+        attempt = _current.get()
+        connection = await super().connect(req, traces, timeout)
+        while attempt.fresh and connection.protocol in self._served:
+            connection.close()
+            connection = await super().connect(req, traces, timeout)
+        if connection.protocol is not None:
+            attempt.reused = connection.protocol in self._served
+            self._served.add(connection.protocol)
+        attempt.connected = True
+        return connection
+
+
+class _Lost(aiohttp.ClientError):
+    """Stands in for the two errors after which aiohttp would send a DELETE again by itself."""
+
+
+class Transport:
+    """The session, owned or borrowed, and everything that holds for each request on it."""
+
+    def __init__(
+        self,
+        *,
+        api_key: str,
+        base_url: str,
+        user_agent: str,
+        max_connections: int,
+        session: aiohttp.ClientSession | None,
+    ) -> None:
+        self._base_url = base_url
+        self._origin = URL(base_url, encoded=True).origin()
+        self._headers = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": user_agent}
+        self._headers_with_body = {**self._headers, "Content-Type": "application/json"}
+        self._session = session
+        self._borrowed = session is not None
+        self._max_connections = max_connections
+        self._slots = asyncio.Semaphore(max_connections)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._sending: set[asyncio.Timeout] = set()
+        self._waiting: set[asyncio.Timeout] = set()
+        self._idle = asyncio.Event()
+        # The key lives in this function's cell alone: vars(), repr() and debuggers' views of the object stay clean.
+        self._middlewares = (_guard(f"Bearer {api_key}", self._origin),)
+        self.renewed: Callable[[], Transport] = lambda: Transport(
+            api_key=api_key,
+            base_url=base_url,
+            user_agent=user_agent,
+            max_connections=max_connections,
+            session=None,
+        )
+        """A transport of the same settings that shares nothing with this one, for the child of a fork."""
+        self.closed = False
+
+    async def send(self, request: Request[Any], attempt: Attempt) -> Answer:
+        """Make one attempt, which is at most one request on the wire."""
+        session = self._ready()
+        await self._take_slot(attempt)
+        # Nothing is known of a foreign connector's phases: there, every attempt may have left.
+        attempt.connected = self._borrowed
+        token = _current.set(attempt)
+        timer = asyncio.timeout(_shorter(attempt.limit, attempt.left()))
+        self._sending.add(timer)
+        try:
+            async with (
+                timer,
+                session.request(
+                    request.method,
+                    URL(self._base_url + request.path, encoded=True),
+                    data=request.body,
+                    headers=self._headers if request.body is None else self._headers_with_body,
+                    allow_redirects=False,
+                    raise_for_status=False,
+                    auto_decompress=True,
+                    middlewares=self._middlewares,
+                    timeout=aiohttp.ClientTimeout(connect=attempt.connect, ceil_threshold=_NO_ROUNDING),
+                ) as response,
+            ):
+                return await _read(response)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            failure = self._failure(error, attempt, timed_out=timer.expired())
+        except RuntimeError:
+            # No thread to look up the host's name: the interpreter is shutting down.
+            if attempt.connected:
+                raise
+            failure = ClientClosedError("the program is ending, no connection can be made any more.")
+        finally:
+            _current.reset(token)
+            self._slots.release()
+            self._sending.discard(timer)
+            if not self._sending:
+                self._idle.set()
+        # Raised here, not above: aiohttp's errors hold the request with its key, and must not be the context.
+        raise failure
+
+    async def pause(self, waiting: Awaitable[Any]) -> None:
+        """Wait; ends at once, with an error, when the client is closed."""
+        timer = asyncio.timeout(None)
+        self._waiting.add(timer)
+        try:
+            async with timer:
+                await waiting
+        except TimeoutError:
+            if not self.closed:
+                raise
+        finally:
+            self._waiting.discard(timer)
+        if self.closed:
+            raise _closed()
+
+    async def aclose(self) -> None:
+        if self.closed:
+            return
+        loop = asyncio.get_running_loop()
+        if self._loop is not None and self._loop is not loop and not self._loop.is_closed():
+            raise _other_loop()
+        self.closed = True
+        try:
+            for timer in self._waiting:
+                timer.reschedule(loop.time())
+            if self._sending and self._loop is loop:
+                await self._finish(loop)
+        finally:
+            if self._session is not None and not self._borrowed:
+                await self._session.close()
+
+    async def _finish(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let the calls under way end by themselves for a while, then end them."""
+        self._idle.clear()
+        try:
+            async with asyncio.timeout(_CLOSE_GRACE):
+                await self._idle.wait()
+        except TimeoutError:
+            for timer in self._sending:
+                timer.reschedule(loop.time())
+            await self._idle.wait()
+
+    def abandon(self) -> bool:
+        """Let go of an owned session that nobody closed, from any thread; whether there was one."""
+        session, loop = self._session, self._loop
+        if self.closed or self._borrowed or session is None or session.closed or loop is None:
+            return False
+        self.closed = True
+        if loop.is_running():
+            asyncio.run_coroutine_threadsafe(session.close(), loop)
+        else:
+            session.detach()
+        return True
+
+    def _ready(self) -> aiohttp.ClientSession:
+        if self.closed:
+            raise _closed()
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            if self._loop is not None:
+                raise _other_loop()
+            self._loop = loop
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=_Connector(), cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+            )
+        if self._session.closed:
+            raise ClientClosedError("the borrowed session is closed.")
+        return self._session
+
+    async def _take_slot(self, attempt: Attempt) -> None:
+        if not self._slots.locked():
+            await self._slots.acquire()
+        else:
+            timed_out = False
+            try:
+                async with asyncio.timeout(attempt.left()):
+                    await self.pause(self._slots.acquire())
+            except TimeoutError:
+                timed_out = True
+            if timed_out:
+                raise RequestTimeoutError(f"none of the {self._max_connections} connections became free in time.")
+        left = attempt.left()
+        if left is not None and left <= 0:
+            self._slots.release()
+            raise RequestTimeoutError("the time for the whole call was over before an attempt could be made.")
+
+    def _failure(self, error: Exception, attempt: Attempt, *, timed_out: bool) -> OmiError:
+        outcome: Outcome = "unknown" if attempt.connected else "not_applied"
+        if self.closed:
+            return ClientClosedError("the client was closed while the call was under way.", outcome=outcome)
+        if timed_out:
+            left = attempt.left()
+            limit = "the whole call" if left is not None and left <= 0 else "one attempt"
+            return RequestTimeoutError(f"the time for {limit} is over.", outcome=outcome, retryable=True)
+        match error:
+            case aiohttp.ConnectionTimeoutError():
+                return RequestTimeoutError("no connection could be made in time.", retryable=True)
+            case aiohttp.ClientConnectorCertificateError():
+                return TransportError(
+                    f"the certificate of {self._origin.host} was refused. Check the base URL and this machine's clock."
+                )
+            case aiohttp.ClientConnectorDNSError():
+                return TransportError(f"the host name {self._origin.host} was not found.", retryable=True)
+            case aiohttp.ClientConnectorError() | aiohttp.ClientHttpProxyError():
+                return TransportError(f"no connection to {self._origin} could be made.", retryable=True)
+            case aiohttp.ClientResponseError():
+                # aiohttp reports what its parser refuses as a status of 400.
+                return ResponseError("the server's answer is not proper HTTP.", outcome="unknown", retryable=True)
+            case aiohttp.ClientPayloadError():
+                return TransportError("the answer broke off.", outcome="unknown", retryable=True)
+            case _:
+                return TransportError("the connection was lost.", outcome=outcome, retryable=True)
+
+
+def _guard(authorization: str, origin: URL) -> aiohttp.ClientMiddlewareType:
+    """Add the key, for the base origin only, and keep aiohttp from sending a DELETE twice."""
+
+    async def guard(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        if request.url.origin() == origin:
+            request.headers["Authorization"] = authorization
+        # The cookies of a borrowed session are not for this server.
+        request.headers.pop("Cookie", None)
+        try:
+            return await handler(request)
+        except aiohttp.ClientConnectorError:
+            raise
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            pass
+        raise _Lost
+
+    return guard
+
+
+async def _read(response: aiohttp.ClientResponse) -> Answer:
+    """Read the whole body, but no more than is sensible, however small it looks before it is decompressed."""
+    good = 200 <= response.status < 300
+    limit = _BODY_LIMIT if good else _ERROR_BODY_LIMIT
+    size = response.content_length
+    if size is not None and size <= limit and "Content-Encoding" not in response.headers and good:
+        return Answer(response.status, response.headers, await response.read())
+    body = bytearray()
+    try:
+        while chunk := await response.content.read(_CHUNK):
+            body += chunk
+            if len(body) > limit:
+                response.close()
+                break
+    except aiohttp.ClientError:
+        # The status of a refusal stands, even if its explanation breaks off.
+        if good:
+            raise
+    if good and len(body) > limit:
+        raise ResponseError(
+            f"the server's answer is larger than {limit} bytes.", outcome="unknown", status=response.status
+        )
+    return Answer(response.status, response.headers, bytes(body))
+
+
+def _shorter(one: float | None, other: float | None) -> float | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)
+
+
+def _closed() -> ClientClosedError:
+    return ClientClosedError("the client is closed.")
+
+
+def _other_loop() -> EventLoopError:
+    return EventLoopError("the client belongs to the event loop that used it first. Make a client for each event loop.")

@@ -1,0 +1,178 @@
+"""The client: settings, the session, and the resources.
+
+`AsyncOmiClient` alone takes `session`: an `aiohttp.ClientSession` of the caller's, for its proxy, its certificates
+or its connection pool. It is never closed here, and its cookies, redirects, time-outs and middlewares do not
+apply: every request brings its own.
+"""
+
+import os
+import re
+import sys
+import warnings
+from ipaddress import ip_address
+from types import TracebackType
+from typing import TYPE_CHECKING, NoReturn, Self
+from urllib.parse import urlsplit
+
+from ._transport import Transport
+from ._version import __version__
+from .conversations import AsyncConversations
+from .errors import ConfigurationError
+from .retry import Retrier, RetryPolicy, Timeout
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
+
+_DEFAULT_BASE_URL = "https://api.omi.me"
+_KEY_LIMIT = 512  # characters; real keys have 40
+_USER_AGENT_LIMIT = 256  # characters
+
+
+class AsyncOmiClient:
+    """A client of the Omi Developer API.
+
+    `api_key` comes from the argument or from `OMI_API_KEY`; `base_url` from the argument, from `OMI_API_BASE`, or
+    is `https://api.omi.me`. The key is `omi_dev_...`, made in the Omi app under Settings -> Developer. The base
+    URL must be https; plain http is accepted for loopback hosts only. A plain number given for `timeout` is its
+    `total`. At most `max_connections` requests are on the wire at once, further ones wait. `user_agent` is put
+    before the client's own.
+
+    Nothing is opened before the first call. Close the client when done, best with a `with` block: it lets calls
+    under way finish for up to five seconds. Raises `ConfigurationError` for a setting that cannot work.
+    """
+
+    conversations: AsyncConversations
+    """Conversations of the key's user."""
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        base_url: str | None = None,
+        timeout: Timeout | float = Timeout(),  # noqa: B008 - frozen
+        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
+        session: "ClientSession | None" = None,
+        max_connections: int = 100,
+        user_agent: str | None = None,
+    ) -> None:
+        if type(max_connections) is not int or max_connections < 1:
+            raise ConfigurationError("max_connections must be a whole number of at least 1.")
+        if not isinstance(retry, RetryPolicy):
+            raise ConfigurationError("retry must be a RetryPolicy.")
+        self._base_url = _checked_base_url(base_url or os.environ.get("OMI_API_BASE") or _DEFAULT_BASE_URL)
+        self._transport = Transport(
+            api_key=_checked_key(os.environ.get("OMI_API_KEY") if api_key is None else api_key),
+            base_url=self._base_url,
+            user_agent=_checked_user_agent(user_agent),
+            max_connections=max_connections,
+            session=session,
+        )
+        self._retrier = Retrier(self._transport, Timeout.of(timeout), retry)
+        self.conversations = AsyncConversations(self._retrier)
+        frame = sys._getframe(1)
+        self._made_at = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+    @property
+    def closed(self) -> bool:
+        """Whether the client was closed; a closed client raises `ClientClosedError` on every call."""
+        return self._transport.closed
+
+    async def aclose(self) -> None:
+        """Close the client and its connections; calls under way get up to five seconds to finish.
+
+        A call that does not finish raises `ClientClosedError`. Closing twice does nothing.
+        """
+        await self._transport.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._base_url} {'closed' if self.closed else 'open'}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an Omi client holds a key and connections and is not pickled; make one in each process")
+
+    def __del__(self) -> None:
+        transport = self.__dict__.get("_transport")  # missing where __init__ refused a setting
+        if transport is not None and not sys.is_finalizing() and transport.abandon():
+            warnings.warn(f"{self!r} made at {self._made_at} was not closed", ResourceWarning, stacklevel=2)
+
+    def _renew_after_fork(self) -> Transport:
+        """Start afresh in a child process; gives back the inherited transport, which must be left alone."""
+        inherited = self._transport
+        self._transport = self._retrier.transport = inherited.renewed()
+        self._transport.closed = inherited.closed
+        return inherited
+
+
+def _checked_key(key: str | None) -> str:
+    """Refuse what cannot be a key, without ever repeating it."""
+    if not key:
+        raise ConfigurationError("no API key: pass api_key or set OMI_API_KEY.")
+    if not isinstance(key, str):
+        raise ConfigurationError("api_key must be a str.")
+    if key.lower().startswith("bearer"):
+        raise ConfigurationError("api_key is the key alone, without the word Bearer in front.")
+    if key.endswith(("\n", "\r")):
+        raise ConfigurationError("api_key ends with a line break, as text read from a file does: strip it.")
+    if any(character.isspace() for character in key):
+        raise ConfigurationError("api_key contains a blank: strip it.")
+    if key.startswith("omi_mcp_"):
+        raise ConfigurationError(
+            "api_key is an MCP key (omi_mcp_...); this API takes a Developer API key: "
+            "Settings -> Developer -> Create Key in the Omi app."
+        )
+    if not re.fullmatch(r"omi_dev_[\x21-\x7e]+", key):
+        raise ConfigurationError("api_key must be omi_dev_ followed by visible ASCII characters.")
+    if len(key) > _KEY_LIMIT:
+        raise ConfigurationError(f"api_key is longer than {_KEY_LIMIT} characters.")
+    return key
+
+
+def _checked_base_url(url: str) -> str:
+    if not isinstance(url, str) or not re.fullmatch(r"[\x21-\x7e]+", url):
+        raise ConfigurationError("base_url must be a str of visible ASCII characters, without blanks.")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ConfigurationError("base_url is not a URL.") from None
+    if "@" in parts.netloc:
+        raise ConfigurationError("base_url must not carry a user name or password.")
+    if "?" in url or "#" in url:
+        raise ConfigurationError("base_url must not have a query or a fragment.")
+    if not parts.hostname or port == 0 or not re.fullmatch(r"[A-Za-z0-9.:\[\]_-]+", parts.netloc):
+        raise ConfigurationError("base_url must name a host, and a port other than 0 if any.")
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
+        raise ConfigurationError("base_url must begin with https://; http:// is for loopback hosts only.")
+    path = parts.path.removesuffix("/")
+    if not re.fullmatch(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*", path):
+        raise ConfigurationError("base_url must have a plain path, or best none.")
+    return f"{parts.scheme}://{parts.netloc.lower()}{path}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _checked_user_agent(user_agent: str | None) -> str:
+    own = f"omi-async/{__version__}"
+    if user_agent is None:
+        return own
+    if not isinstance(user_agent, str) or not re.fullmatch(r"[\x21-\x7e]+( [\x21-\x7e]+)*", user_agent):
+        raise ConfigurationError("user_agent must be visible ASCII words, such as my-bot/1.0.")
+    if len(user_agent) > _USER_AGENT_LIMIT:
+        raise ConfigurationError(f"user_agent is longer than {_USER_AGENT_LIMIT} characters.")
+    return f"{user_agent} {own}"

@@ -1,0 +1,150 @@
+"""What the caller gets back: frozen values with the field names of the API's specification.
+
+People's conversations are private, so no repr shows what was said, only what is needed to tell values apart.
+Models know nothing of JSON; `_convert` does.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import attrs
+
+_private: dict[str, Any] = {"repr": False}
+
+
+class Category(StrEnum):
+    """The categories known when this version was written; the server may name others.
+
+    A field of this type holds plain text where the server names a category that is not listed here.
+    """
+
+    PERSONAL = "personal"
+    EDUCATION = "education"
+    HEALTH = "health"
+    FINANCE = "finance"
+    LEGAL = "legal"
+    PHILOSOPHY = "philosophy"
+    SPIRITUAL = "spiritual"
+    SCIENCE = "science"
+    ENTREPRENEURSHIP = "entrepreneurship"
+    PARENTING = "parenting"
+    ROMANTIC = "romantic"
+    TRAVEL = "travel"
+    INSPIRATION = "inspiration"
+    TECHNOLOGY = "technology"
+    BUSINESS = "business"
+    SOCIAL = "social"
+    WORK = "work"
+    SPORTS = "sports"
+    POLITICS = "politics"
+    LITERATURE = "literature"
+    HISTORY = "history"
+    ARCHITECTURE = "architecture"
+    MUSIC = "music"
+    WEATHER = "weather"
+    NEWS = "news"
+    ENTERTAINMENT = "entertainment"
+    PSYCHOLOGY = "psychology"
+    REAL = "real"
+    DESIGN = "design"
+    FAMILY = "family"
+    ECONOMICS = "economics"
+    ENVIRONMENT = "environment"
+    OTHER = "other"
+
+
+@attrs.frozen(kw_only=True)
+class Geolocation:
+    """Where a conversation took place."""
+
+    latitude: float = attrs.field(**_private)
+    longitude: float = attrs.field(**_private)
+    google_place_id: str | None = attrs.field(default=None, **_private)
+    address: str | None = attrs.field(default=None, **_private)
+    location_type: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class TranscriptSegment:
+    """One stretch of speech by one speaker."""
+
+    text: str = attrs.field(**_private)
+    start: float
+    """Seconds from the beginning of the recording."""
+    end: float
+    """Seconds from the beginning of the recording."""
+    id: str | None = None
+    speaker_id: int | None = None
+    speaker_name: str | None = attrs.field(default=None, **_private)
+    """Always None in the answer to an update: names are resolved on reads only (observed behaviour)."""
+
+
+@attrs.frozen(kw_only=True)
+class ConversationActionItem:
+    """A task that was heard in the conversation."""
+
+    description: str = attrs.field(**_private)
+    completed: bool = False
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    due_at: datetime | None = None
+    completed_at: datetime | None = None
+    conversation_id: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ConversationEvent:
+    """A calendar event that was heard in the conversation."""
+
+    title: str = attrs.field(**_private)
+    start: datetime
+    description: str = attrs.field(default="", **_private)
+    duration: int = 30
+    """Minutes."""
+    created: bool = False
+    """Whether it was put into the user's calendar."""
+
+
+@attrs.frozen(kw_only=True)
+class ConversationStructured:
+    """What Omi made of the conversation."""
+
+    title: str = attrs.field(**_private)
+    overview: str = attrs.field(**_private)
+    category: Category | str
+    emoji: str = "🧠"
+    action_items: tuple[ConversationActionItem, ...] = attrs.field(default=(), **_private)
+    events: tuple[ConversationEvent, ...] = attrs.field(default=(), **_private)
+
+
+@attrs.frozen(kw_only=True)
+class Conversation:
+    """A conversation as the API returns it. All times are timezone-aware.
+
+    The API does not tell whether a conversation is discarded, neither here nor on reads: a change of
+    `discarded` cannot be confirmed from the answer (observed behaviour).
+    """
+
+    id: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    structured: ConversationStructured
+    language: str | None = None
+    source: str | None = None
+    transcript_segments: tuple[TranscriptSegment, ...] | None = attrs.field(default=None, **_private)
+    geolocation: Geolocation | None = attrs.field(default=None, **_private)
+    folder_id: str | None = None
+    folder_name: str | None = attrs.field(default=None, **_private)
+
+
+@attrs.frozen(kw_only=True)
+class Deletion:
+    """A conversation is gone."""
+
+    conversation_id: str
+    confirmed: bool
+    """True: the server said that it deleted it. False: an attempt stayed unanswered and the next one found
+    nothing, or the server only accepted the wish (202). Gone either way; who removed it, or whether it ever
+    existed, cannot be known."""

@@ -1,0 +1,294 @@
+"""How long a call may take and how often it is tried; the only file that knows tenacity.
+
+The rules, whole: an attempt that was not sent, was throttled, or ended unknown is repeated while attempts, time
+and the client's budget last; one that was refused is not. An unknown attempt marks the whole call: no later
+refusal can show that nothing was changed.
+"""
+
+import asyncio
+import logging
+import math
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, Self, TypeVar
+
+import attrs
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
+
+from ._protocol import Refusal, Request, read
+from ._transport import Attempt, Transport
+from .errors import ConfigurationError, OmiError, RateLimitError, RequestTimeoutError, TransportError
+
+T = TypeVar("T")
+
+_log = logging.getLogger("omi_async")
+
+_LONGEST = 86400.0  # seconds; a longer limit is a mistake in the unit, and None says "no limit"
+
+
+def _number(value: object, name: str, *, lowest: float, highest: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ConfigurationError(f"{name} must be a number.")
+    if not lowest <= value <= highest:
+        raise ConfigurationError(f"{name} must be between {lowest:g} and {highest:g}.")
+    return float(value)
+
+
+def _limit(_: object, attribute: "attrs.Attribute[Any]", value: float | None) -> None:
+    if value is not None and _number(value, attribute.name, lowest=0.0, highest=_LONGEST) == 0.0:
+        raise ConfigurationError(f"{attribute.name} must be more than 0 seconds; None means no limit.")
+
+
+def _seconds(_: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
+    _number(value, attribute.name, lowest=0.0, highest=_LONGEST)
+
+
+def _attempts(_: object, attribute: "attrs.Attribute[Any]", value: int) -> None:
+    if type(value) is not int or not 1 <= value <= 100:
+        raise ConfigurationError(f"{attribute.name} must be a whole number from 1 to 100.")
+
+
+@attrs.frozen(kw_only=True)
+class Timeout:
+    """Limits in seconds; None means no limit.
+
+    A call that runs into one raises `RequestTimeoutError`; its `outcome` tells whether the request had left.
+    A bad value raises `ConfigurationError`.
+    """
+
+    connect: float | None = attrs.field(default=5.0, validator=_limit)
+    """Finding, connecting and securing a connection, for each attempt."""
+    attempt: float | None = attrs.field(default=30.0, validator=_limit)
+    """One attempt from connecting to the last byte of the body; waiting for a free connection is not in it."""
+    total: float | None = attrs.field(default=60.0, validator=_limit)
+    """The whole call: all attempts and all waits between them."""
+
+    @classmethod
+    def of(cls, value: "Timeout | float") -> "Timeout":
+        """Read a plain number as `total`."""
+        return value if isinstance(value, Timeout) else cls(total=value)
+
+
+@attrs.frozen(kw_only=True)
+class RetryPolicy:
+    """When a failed attempt is repeated, and after how long.
+
+    Waits grow from `initial` to `maximum` and are drawn at random between 0 and that bound, so that clients do
+    not return together. A `Retry-After` of the server is obeyed; one longer than `retry_after_limit` or than the
+    time left is not waited for: the error is raised at once and carries it. Each client also has a budget for
+    retries, so that an outage is not answered with a storm: once it is spent, errors are raised without a retry
+    until calls succeed again. A bad value raises `ConfigurationError`.
+    """
+
+    attempts: int = attrs.field(default=3, validator=_attempts)
+    """Requests in all, the first one included."""
+    initial: float = attrs.field(default=0.25, validator=_seconds)
+    """Bound of the first wait, in seconds."""
+    initial_throttled: float = attrs.field(default=1.0, validator=_seconds)
+    """The same after a 429, where the server did not say how long."""
+    maximum: float = attrs.field(default=8.0, validator=_seconds)
+    """Bound of every wait, in seconds; the server's own `Retry-After` is not bound by it."""
+    retry_after_limit: float = attrs.field(default=60.0, validator=_seconds)
+    """The longest `Retry-After` that a call waits for, in seconds."""
+    sleep: Callable[[float], Awaitable[None]] = attrs.field(default=asyncio.sleep, repr=False)
+    """Waits the given seconds. Replace it, with `clock` and `random`, to test without waiting."""
+    clock: Callable[[], float] = attrs.field(default=time.monotonic, repr=False)
+    """Seconds from any fixed point; never goes back."""
+    random: Callable[[], float] = attrs.field(default=random.random, repr=False)
+    """A number from 0 to 1."""
+
+    @classmethod
+    def never(cls) -> Self:
+        """Make one attempt only."""
+        return cls(attempts=1)
+
+
+class Budget:
+    """What a client may spend on retries: an outage must not multiply the requests.
+
+    The figures are those of the AWS SDKs' standard mode: full, 35 retries; one refused call in ten keeps it level.
+    """
+
+    FULL = 500
+    RETRY_COST = 14
+    THROTTLED_COST = 5
+    FIRST_TRY_INCOME = 1
+
+    def __init__(self) -> None:
+        self.tokens = self.FULL
+
+    def withdraw(self, cost: int) -> bool:
+        if cost > self.tokens:
+            return False
+        self.tokens -= cost
+        return True
+
+    def deposit(self, amount: int) -> None:
+        self.tokens = min(self.FULL, self.tokens + amount)
+
+
+class Retrier:
+    """Runs calls: attempts over the transport, by the client's defaults or the call's own settings."""
+
+    def __init__(self, transport: Transport, timeout: Timeout, policy: RetryPolicy) -> None:
+        self.transport = transport
+        self._timeout = timeout
+        self._policy = policy
+        self._budget = Budget()
+
+    async def call(
+        self, request: Request[T] | Refusal, timeout: Timeout | float | None, retry: RetryPolicy | None
+    ) -> T:
+        if isinstance(request, Exception):
+            raise request
+        call = _Call(
+            request=request,
+            transport=self.transport,
+            timeout=self._timeout if timeout is None else Timeout.of(timeout),
+            policy=self._policy if retry is None else retry,
+            budget=self._budget,
+        )
+        # The first attempt runs outside tenacity, whose machinery costs as much as a third of a request.
+        try:
+            result = await call.attempt()
+        except OmiError as error:
+            failure = error
+        else:
+            self._budget.deposit(Budget.FIRST_TRY_INCOME)
+            return result
+        if failure.retryable and call.policy.attempts > 1:
+            return await call.repeat(failure)
+        raise failure
+
+
+class _Call(Generic[T]):
+    """One call on its way: what it may still use, and what its attempts have shown so far."""
+
+    def __init__(
+        self,
+        *,
+        request: Request[T],
+        transport: Transport,
+        timeout: Timeout,
+        policy: RetryPolicy,
+        budget: Budget,
+    ) -> None:
+        self._request = request
+        self._transport = transport
+        self._timeout = timeout
+        self.policy = policy
+        self._budget = budget
+        self._end = None if timeout.total is None else policy.clock() + timeout.total
+        self._attempts = 0
+        self._unknown = False
+        self._spent = 0  # on the last retry; given back if it succeeds
+        self._last = self._next(fresh=False)
+
+    def _next(self, *, fresh: bool) -> Attempt:
+        return Attempt(connect=self._timeout.connect, limit=self._timeout.attempt, left=self._left, fresh=fresh)
+
+    def _left(self) -> float | None:
+        return None if self._end is None else self._end - self.policy.clock()
+
+    async def attempt(self) -> T:
+        self._attempts += 1
+        try:
+            return read(self._request, await self._transport.send(self._request, self._last))
+        except OmiError as error:
+            # The frames below held the answer's bytes; a traceback with locals must not show them.
+            failure = error.with_traceback(None)
+        if failure.status in (404, 410) and self._unknown and self._request.already_gone is not None:
+            return self._request.already_gone()
+        self._unknown = self._unknown or failure.outcome == "unknown"
+        raise self._marked(failure)
+
+    def _marked(self, failure: OmiError) -> OmiError:
+        failure.outcome = "unknown" if self._unknown else "not_applied"
+        failure.attempts = self._attempts
+        failure.operation = self._request.operation
+        return failure
+
+    async def repeat(self, first: OmiError) -> T:
+        """Go on after the first failure, which tenacity is handed as the outcome of its own first attempt."""
+        failures = [first]
+
+        async def attempt() -> T:
+            if failures:
+                raise failures.pop()
+            # A connection that failed, or a server that did behind it, is not asked again.
+            self._last = self._next(fresh=self._unknown)
+            return await self.attempt()
+
+        # A new object a call: shared between tasks, tenacity loses and repeats attempts.
+        retrying = AsyncRetrying(
+            retry=retry_if_exception(lambda error: isinstance(error, OmiError) and error.retryable),
+            wait=self._wait,
+            stop=self._stop,
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            result: T = await retrying(attempt)
+        except OmiError as error:
+            # Whoever reads the traceback looks for their own line, not for the machinery of the retries.
+            failure = error.with_traceback(None)
+        else:
+            self._budget.deposit(self._spent)
+            return result
+        raise failure
+
+    def _wait(self, state: RetryCallState) -> float:
+        policy, failure = self.policy, _failure(state)
+        throttled = isinstance(failure, RateLimitError)
+        initial = policy.initial_throttled if throttled else policy.initial
+        if failure.retry_after:
+            # Never earlier than asked, and not all clients in the same instant.
+            return failure.retry_after + policy.random() * initial
+        if self._attempts == 1 and self._last.reused and _lost(failure):
+            return 0.0  # the server had closed an idle connection: there is nothing to wait for
+        return policy.random() * min(policy.maximum, initial * 2.0 ** (self._attempts - 1))
+
+    def _stop(self, state: RetryCallState) -> bool:
+        failure, left = _failure(state), self._left()
+        if self._attempts >= self.policy.attempts:
+            return True
+        if failure.retry_after is not None and failure.retry_after > self.policy.retry_after_limit:
+            return True
+        if left is not None and state.upcoming_sleep >= left:
+            return True
+        cost = Budget.THROTTLED_COST if isinstance(failure, RateLimitError) else Budget.RETRY_COST
+        if not self._budget.withdraw(cost):
+            _log.info("%s: no retry, the client's retry budget is spent", self._request.operation)
+            return True
+        self._spent = cost
+        _log.info(
+            "%s: attempt %d failed (%s, status %s), trying again in %.2f s",
+            self._request.operation,
+            self._attempts,
+            type(failure).__name__,
+            failure.status,
+            state.upcoming_sleep,
+        )
+        return False
+
+    async def _sleep(self, seconds: float) -> None:
+        try:
+            await self._transport.pause(self.policy.sleep(seconds))
+        except OmiError as error:
+            closed = error.with_traceback(None)
+        else:
+            return
+        raise self._marked(closed)
+
+
+def _lost(failure: OmiError) -> bool:
+    return isinstance(failure, TransportError) and not isinstance(failure, RequestTimeoutError)
+
+
+def _failure(state: RetryCallState) -> OmiError:
+    outcome = state.outcome
+    failure = None if outcome is None else outcome.exception()
+    if not isinstance(failure, OmiError):
+        raise AssertionError("only failed attempts are considered")
+    return failure

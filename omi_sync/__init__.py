@@ -1,0 +1,89 @@
+# Made from omi_async/__init__.py by: python omi_sync/_generate.py
+# Change the original and run it again; changes made here are lost.
+
+"""Synchronous client for the Omi Developer API: `omi_async` on a private event loop."""
+
+from typing import TYPE_CHECKING
+
+from omi_async import (
+    AuthenticationError,
+    BadRequestError,
+    Category,
+    ClientClosedError,
+    ConfigurationError,
+    ConflictError,
+    Conversation,
+    ConversationActionItem,
+    ConversationEvent,
+    ConversationStructured,
+    Deletion,
+    EventLoopError,
+    Geolocation,
+    InvalidRequestError,
+    NotFoundError,
+    OmiError,
+    PaymentRequiredError,
+    PermissionDeniedError,
+    RateLimitError,
+    RequestTimeoutError,
+    ResponseError,
+    RetryPolicy,
+    ServerError,
+    StatusError,
+    Timeout,
+    TranscriptSegment,
+    TransportError,
+    UnprocessableEntityError,
+    ValidationIssue,
+    __version__,
+)
+
+from .client import OmiClient
+from .conversations import Conversations
+
+if TYPE_CHECKING:
+    from .sandbox import Sandbox
+
+__all__ = [
+    "AuthenticationError",
+    "BadRequestError",
+    "Category",
+    "ClientClosedError",
+    "ConfigurationError",
+    "ConflictError",
+    "Conversation",
+    "ConversationActionItem",
+    "ConversationEvent",
+    "ConversationStructured",
+    "Conversations",
+    "Deletion",
+    "EventLoopError",
+    "Geolocation",
+    "InvalidRequestError",
+    "NotFoundError",
+    "OmiClient",
+    "OmiError",
+    "PaymentRequiredError",
+    "PermissionDeniedError",
+    "RateLimitError",
+    "RequestTimeoutError",
+    "ResponseError",
+    "RetryPolicy",
+    "Sandbox",
+    "ServerError",
+    "StatusError",
+    "Timeout",
+    "TranscriptSegment",
+    "TransportError",
+    "UnprocessableEntityError",
+    "ValidationIssue",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name == "Sandbox":  # its web server is several times the size of the client
+        from .sandbox import Sandbox
+
+        return Sandbox
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,223 @@
+"""The hand-written part of the synchronous side: a private event loop on a thread of its own.
+
+A call hands its coroutine to the loop and waits for it. What is worth reading is what happens otherwise: Ctrl-C,
+fork, the end of the program, a forgotten client.
+"""
+
+import asyncio
+import ctypes
+import itertools
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Coroutine
+from contextvars import Context, copy_context
+from typing import Any, Generic, Protocol, TypeVar
+from weakref import WeakSet
+
+from omi_async import AsyncOmiClient, ClientClosedError, EventLoopError
+
+
+class _Closable(Protocol):
+    async def aclose(self) -> None: ...
+
+
+R = TypeVar("R")
+T = TypeVar("T", bound=_Closable)
+
+# A waiting thread looks this often, in seconds, whether the loop's thread still lives. On Windows it is also how
+# soon Ctrl-C is noticed.
+_LOOK = 0.5
+
+_INTERRUPT_GRACE = 1.0  # seconds that an interrupted call gets to let go of its connection
+
+_CLOSE_LIMIT = 10.0  # seconds to wait for the loop's thread; longer than the client's own grace
+
+_numbers = itertools.count(1)
+
+
+class Bridge(Generic[T]):
+    """Runs the coroutines of `target` on a private event loop, which starts with the first one."""
+
+    def __init__(self, target: T) -> None:
+        self.target = target
+        self._lock = threading.Lock()
+        self._thread: _LoopThread | None = None
+        self._closed = False
+        frame = sys._getframe(2)  # the caller of the generated __init__
+        self._made_at = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        _bridges.add(self)
+
+    def run(self, coroutine: Coroutine[Any, Any, R]) -> R:
+        """Run a coroutine to its end and return or raise what it does."""
+        handoff = _Handoff(coroutine)
+        thread: _LoopThread | None = None
+        try:
+            thread = self._serving()
+            thread.loop.call_soon_threadsafe(handoff.start, context=copy_context())
+            handoff.wait(thread)
+        except BaseException:
+            # Ctrl-C, most often: the request must not go on behind the caller's back.
+            handoff.abandon(thread)
+            raise
+        return handoff.task.result()
+
+    def close(self) -> None:
+        """Close the target on its loop and end the thread; again, or in the child of a fork, it does nothing."""
+        thread = self._serving() if not self._closed else None
+        with self._lock:
+            if self._closed or thread is None:
+                return
+            self._closed = True
+        thread.stop()
+        thread.join(_CLOSE_LIMIT)
+
+    def _serving(self) -> "_LoopThread":
+        thread = self._thread
+        if thread is None or self._closed:
+            thread = self._start()
+        if thread.ident == threading.get_ident():
+            raise EventLoopError("called from the client's own event loop thread, which would wait for itself.")
+        return thread
+
+    def _start(self) -> "_LoopThread":
+        with self._lock:
+            if self._closed or sys.is_finalizing():
+                raise ClientClosedError("the client is closed.")
+            if self._thread is None:
+                try:
+                    self._thread = _LoopThread(self.target)
+                except RuntimeError:  # no thread can be started any more
+                    problem = ClientClosedError("the program is ending.")
+                else:
+                    return self._thread
+                raise problem
+            return self._thread
+
+    def _after_fork_in_child(self) -> None:
+        # The loop's thread was not copied, the loop's epoll object and sockets are shared with the parent: closing
+        # or collecting any of it here would break the parent's requests.
+        _keep_for_ever(self._thread)
+        self._thread = None
+        self._lock = threading.Lock()
+        if isinstance(self.target, AsyncOmiClient):
+            _keep_for_ever(self.target._renew_after_fork())
+        else:
+            self._closed = True  # a server lives on in the parent
+
+    def __del__(self) -> None:
+        thread = self.__dict__.get("_thread")
+        if thread is None or self._closed or sys.is_finalizing():
+            return
+        thread.stop()  # not waited for: garbage is collected on any thread, the loop's own included
+        name = type(self.target).__name__.removeprefix("Async")
+        warnings.warn(f"{name} made at {self._made_at} was not closed", ResourceWarning, stacklevel=2)
+
+
+class _LoopThread:
+    """The loop and its thread. It knows the target but not the bridge, so a forgotten bridge can be collected."""
+
+    loop: asyncio.AbstractEventLoop
+
+    def __init__(self, target: _Closable) -> None:
+        self._target = target
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._main, name=f"omi-sync-{next(_numbers)}", daemon=True)
+        # Started in an empty context: nothing of the first caller's is seen by the calls of others.
+        Context().run(self._thread.start)
+        self._ready.wait()
+
+    @property
+    def ident(self) -> int | None:
+        return self._thread.ident
+
+    def is_alive(self) -> bool:
+        # While the program ends, threads like this one stand still without ending.
+        return self._thread.is_alive() and not sys.is_finalizing()
+
+    def stop(self) -> None:
+        try:
+            self.loop.call_soon_threadsafe(self._stop.set)
+        except RuntimeError:  # it has ended already
+            pass
+
+    def join(self, timeout: float) -> None:
+        self._thread.join(timeout)
+
+    def _main(self) -> None:
+        with asyncio.Runner() as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        self._ready.set()
+        await self._stop.wait()
+        await self._target.aclose()
+
+
+class _Handoff(Generic[R]):
+    """A coroutine on its way to the loop, and its outcome on the way back."""
+
+    __slots__ = ("_coroutine", "_done", "task")
+
+    task: asyncio.Task[R]  # there from the moment the loop has taken the coroutine
+
+    def __init__(self, coroutine: Coroutine[Any, Any, R]) -> None:
+        self._coroutine = coroutine
+        self._done = threading.Lock()
+        self._done.acquire()
+
+    def start(self) -> None:
+        self.task = asyncio.get_running_loop().create_task(self._coroutine)
+        self.task.add_done_callback(lambda _: self._done.release())
+
+    def wait(self, thread: _LoopThread) -> None:
+        while not self._done.acquire(timeout=_LOOK):
+            if not thread.is_alive() and not self._done.acquire(blocking=False):
+                raise _ended()
+        if self.task.cancelled():
+            raise _ended()
+
+    def abandon(self, thread: _LoopThread | None) -> None:
+        """Cancel the coroutine and wait for its end, but not for long."""
+        if thread is not None and thread.is_alive():
+            try:
+                thread.loop.call_soon_threadsafe(self._cancel)
+            except RuntimeError:  # the loop has ended in the meantime
+                pass
+            else:
+                self._done.acquire(timeout=_INTERRUPT_GRACE)
+                return
+        if not hasattr(self, "task"):
+            self._coroutine.close()
+
+    def _cancel(self) -> None:
+        if hasattr(self, "task"):
+            self.task.cancel()
+        else:
+            self._coroutine.close()
+            self._done.release()
+
+
+def _ended() -> ClientClosedError:
+    return ClientClosedError("the client's event loop ended during the call.", outcome="unknown")
+
+
+def _keep_for_ever(inherited: object) -> None:
+    # A reference in a module would end with the interpreter, and the finalizers of sockets and loops would run.
+    if inherited is not None:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(inherited))
+
+
+_bridges: "WeakSet[Bridge[Any]]" = WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for bridge in list(_bridges):
+        bridge._after_fork_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

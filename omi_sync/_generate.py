@@ -1,0 +1,481 @@
+"""Writes the synchronous side: `python omi_sync/_generate.py` (`--check` compares instead of writing).
+
+Each public class below is copied signature by signature and docstring by docstring; a body becomes one call
+through the bridge. What this program does not understand it refuses, so that nobody has to look for a guess.
+Its output depends on the sources alone, not on the Python that runs it: text is copied, never unparsed.
+"""
+
+import argparse
+import ast
+import builtins
+import difflib
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+COMMAND = "python omi_sync/_generate.py"
+
+LINE_LIMIT = 120  # the formatter's, so that generated files need no formatting
+
+CLASSES = {
+    # source file: (asynchronous class, synchronous class, file made from it)
+    "omi_async/client.py": ("AsyncOmiClient", "OmiClient", "omi_sync/client.py"),
+    "omi_async/conversations.py": ("AsyncConversations", "Conversations", "omi_sync/conversations.py"),
+    "omi_async/sandbox/server.py": ("Sandbox", "Sandbox", "omi_sync/sandbox.py"),
+}
+
+ATTRIBUTES = {"AsyncConversations": "conversations"}
+"""Resource classes, and where a client keeps them."""
+
+DROPPED_PARAMETERS = {"session": "an aiohttp session belongs to a loop of the caller's, and there is none"}
+
+LOADED_LATE = {"Sandbox": "its web server is several times the size of the client"}
+
+PASSED_THROUGH = {"__repr__", "__reduce__"}
+NOT_COPIED = {"__init__", "__aenter__", "__aexit__", "__del__"}
+"""Written anew, or without meaning on this side."""
+
+
+class RefusedError(Exception):
+    """The source holds something that has no agreed form on the synchronous side."""
+
+
+def refuse(where: str, node: ast.AST, why: str) -> RefusedError:
+    line = getattr(node, "lineno", "?")
+    return RefusedError(f"{where}:{line}: {why}")
+
+
+@dataclass
+class Source:
+    """One module of the asynchronous side."""
+
+    path: str
+    text: str
+    lines: list[str] = field(init=False)
+    tree: ast.Module = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.lines = self.text.splitlines()
+        self.tree = ast.parse(self.text)
+
+    @property
+    def module(self) -> str:
+        return self.path.removesuffix(".py").replace("/", ".")
+
+    def segment(self, first: int, last: int) -> str:
+        """Lines by number, both included."""
+        return "\n".join(self.lines[first - 1 : last])
+
+    def imports(self) -> dict[str, tuple[str, str | None]]:
+        """Name -> (module, name in it), the ones for type checkers included; None for a whole module."""
+        found: dict[str, tuple[str, str | None]] = {}
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.ImportFrom):
+                module = node.module or ""
+                if node.level:
+                    package = self.module.split(".")[: -node.level]
+                    module = ".".join([*package, module] if module else package)
+                for alias in node.names:
+                    found[alias.asname or alias.name] = (module, alias.name)
+            elif isinstance(node, ast.Import):
+                for alias in node.names:
+                    found[alias.asname or alias.name] = (alias.name, None)
+        return found
+
+    def public_class(self, name: str) -> ast.ClassDef:
+        for node in self.tree.body:
+            if isinstance(node, ast.ClassDef) and node.name == name:
+                return node
+        raise RefusedError(f"{self.path}: no class {name}")
+
+    def local_classes(self) -> set[str]:
+        return {node.name for node in self.tree.body if isinstance(node, ast.ClassDef)}
+
+
+class Facade:
+    """The synchronous form of one class."""
+
+    def __init__(self, source: Source, name: str, new_name: str) -> None:
+        self.source = source
+        self.old = name
+        self.new = new_name
+        self.definition = source.public_class(name)
+        self.names: set[str] = set()
+        resource = ATTRIBUTES.get(name)
+        self.target = f"self._bridge.target.{resource}" if resource else "self._bridge.target"
+        self.is_resource = resource is not None
+
+    def render(self) -> str:
+        body = list(self._members())
+        imports = self._imports()
+        head = [
+            f"# Made from {self.source.path} by: {COMMAND}",
+            "# Change the original and run it again; changes made here are lost.",
+            "",
+            f'"""{_module_docstring(self.new)}"""',
+            "",
+            *imports,
+            "",
+            "",
+            f"class {self.new}:",
+        ]
+        return "\n".join([*head, *body]) + "\n"
+
+    # Members
+
+    def _members(self) -> Iterator[str]:
+        yield from self._docstring(self.definition)
+        attributes: list[str] = []
+        for node in self.definition.body[1:]:
+            match node:
+                case ast.AnnAssign(target=ast.Name(id=name), value=None):
+                    attributes.append(self._attribute(node, name))
+                    yield ""
+                    yield f"    {name}: {attributes[-1]}"
+                case ast.Expr(value=ast.Constant(value=str())):  # the docstring of an attribute
+                    yield self.source.segment(node.lineno, node.end_lineno or node.lineno)
+                case ast.FunctionDef() | ast.AsyncFunctionDef():
+                    yield from self._function(node, attributes)
+                case _:
+                    raise refuse(self.source.path, node, "only annotated attributes and methods are understood")
+
+    def _attribute(self, node: ast.AnnAssign, name: str) -> str:
+        kind = node.annotation.id if isinstance(node.annotation, ast.Name) else ""
+        if ATTRIBUTES.get(kind) != name:
+            raise refuse(self.source.path, node, f"attribute {name} is not one of a known resource class")
+        self.names.add(kind)
+        return renamed(kind)
+
+    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, attributes: list[str]) -> Iterator[str]:
+        name = node.name
+        if name == "__init__":
+            yield from self._init(node, attributes)
+        elif name == "__aenter__":
+            yield from self._enter(node)
+        elif name == "__aexit__":
+            yield from self._exit(node)
+        elif name in PASSED_THROUGH or (not name.startswith("_") and name not in NOT_COPIED):
+            yield from self._method(node)
+        elif name.startswith("__") and name not in NOT_COPIED:
+            raise refuse(self.source.path, node, f"{name} has no agreed form")
+
+    def _method(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
+        decorators = [ast.unparse(each) for each in node.decorator_list]
+        if decorators not in ([], ["property"]):
+            raise refuse(self.source.path, node, "no decorator but property is understood")
+        self._check(node)
+        yield ""
+        if decorators:
+            yield "    @property"
+        yield from self._signature(node)
+        if node.name not in PASSED_THROUGH:
+            yield from self._docstring(node)
+        if isinstance(node, ast.AsyncFunctionDef):
+            yield from self._bridged(node)
+        elif decorators:
+            yield f"        return {self.target}.{node.name}"
+        elif node.name == "__repr__":
+            other = f'.replace("{self.old}", "{self.new}", 1)' if self.old != self.new else ""
+            yield f"        return repr({self.target}){other}"
+        else:
+            yield from call(f"{returning(node)}{self.target}.{node.name}", arguments(node))
+
+    def _bridged(self, node: ast.AsyncFunctionDef) -> Iterator[str]:
+        if node.name == "aclose":
+            yield "        self._bridge.close()"
+            return
+        yield from call(f"coroutine = {self.target}.{node.name}", arguments(node))
+        for each in node.body:
+            # The original lets go of private arguments for the sake of tracebacks; so must this frame.
+            if isinstance(each, ast.Delete):
+                yield self.source.segment(each.lineno, each.end_lineno or each.lineno)
+        yield f"        {returning(node)}self._bridge.run(coroutine)"
+
+    def _init(self, node: ast.FunctionDef | ast.AsyncFunctionDef, attributes: list[str]) -> Iterator[str]:
+        yield ""
+        if self.is_resource:
+            self.names.update({"Bridge", "AsyncOmiClient"})
+            yield "    def __init__(self, bridge: Bridge[AsyncOmiClient]) -> None:"
+            yield "        self._bridge = bridge"
+            return
+        self.names.update({"Bridge", self.old})
+        self._check(node)
+        yield from self._signature(node)
+        own = f"Async{self.old}" if self.old == self.new else self.old
+        yield from call(f"target = {own}", arguments(node))
+        yield "        self._bridge = Bridge(target)"
+        for kind in attributes:
+            yield f"        self.{ATTRIBUTES[f'Async{kind}']} = {kind}(self._bridge)"
+
+    def _enter(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
+        self.names.add("Self")
+        yield ""
+        yield "    def __enter__(self) -> Self:"
+        for statement in node.body:
+            match statement:
+                case ast.Expr(
+                    value=ast.Await(value=ast.Call(func=ast.Attribute(value=ast.Name(id="self"), attr=name), args=[]))
+                ):
+                    yield f"        self.{name}()"
+                case ast.Return(value=ast.Name(id="self")):
+                    yield "        return self"
+                case _:
+                    raise refuse(self.source.path, statement, "__aenter__ may only call own methods and return self")
+
+    def _exit(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
+        if [ast.unparse(each) for each in node.body] != ["await self.aclose()"]:
+            raise refuse(self.source.path, node, "__aexit__ may only close")
+        self._check(node)
+        yield ""
+        yield from self._signature(node)
+        yield "        self.close()"
+
+    # Pieces
+
+    def _check(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        path, spec = self.source.path, node.args
+        if spec.vararg or spec.kwarg or spec.posonlyargs:
+            raise refuse(path, node, f"{node.name}: star arguments and positional-only ones are not understood")
+        for each in [*spec.args[1:], *spec.kwonlyargs]:
+            if each.annotation is None:
+                raise refuse(path, each, f"{node.name}: {each.arg} has no annotation")
+        if node.returns is None:
+            raise refuse(path, node, f"{node.name}: the result has no annotation")
+        if isinstance(node, ast.AsyncFunctionDef) and any(isinstance(each, ast.Yield) for each in ast.walk(node)):
+            raise refuse(path, node, f"{node.name}: generators are not understood")
+        public = not node.name.startswith("_")
+        text = ast.get_docstring(node) or ""
+        if public and not text:
+            raise refuse(path, node, f"{node.name} has no docstring")
+        if re.search(r"\b(async|await|asynchronous)", text, re.IGNORECASE):
+            raise refuse(path, node, f"{node.name}: the docstring must suit both sides")
+
+    def _signature(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
+        """Copy the text from `def` to the colon, less what has no meaning here."""
+        spec = node.args
+        kept = [each for each in [*spec.args, *spec.kwonlyargs] if each.arg not in DROPPED_PARAMETERS]
+        defaults = [each for each in [*spec.defaults, *spec.kw_defaults] if each is not None]
+        for annotation in [*(each.annotation for each in kept), node.returns]:
+            self._collect(annotation, quoted=True)
+        for default in defaults:
+            self._collect(default, quoted=False)
+        dropped_lines = {each.lineno for each in [*spec.args, *spec.kwonlyargs] if each.arg in DROPPED_PARAMETERS}
+        if any(each.lineno in dropped_lines for each in kept):
+            raise refuse(self.source.path, node, f"{node.name}: a dropped parameter needs a line of its own")
+        for number in range(node.lineno, node.body[0].lineno):
+            if number in dropped_lines:
+                continue
+            line = self.source.lines[number - 1]
+            line = line.replace("    async def ", "    def ", 1)
+            for old, new in (("__aexit__", "__exit__"), ("aclose(", "close(")):
+                line = line.replace(f"def {old}", f"def {new}", 1)
+            yield line
+
+    def _collect(self, part: ast.AST | None, *, quoted: bool) -> None:
+        """Note the names in a piece of a signature; in an annotation, text outside Literal is one more piece."""
+        match part:
+            case ast.Name(id=name):
+                self.names.add(name)
+            case ast.Constant(value=str(text)) if quoted:
+                self._collect(ast.parse(text, mode="eval"), quoted=True)
+            case ast.Subscript(value=ast.Name(id="Literal")):
+                self.names.add("Literal")
+            case ast.AST():
+                for child in ast.iter_child_nodes(part):
+                    self._collect(child, quoted=quoted)
+
+    def _docstring(self, node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
+        first = node.body[0]
+        if not (isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)):
+            raise refuse(self.source.path, node, f"{node.name} has no docstring")
+        yield self.source.segment(first.lineno, first.end_lineno or first.lineno)
+
+    def _imports(self) -> list[str]:
+        known = self.source.imports()
+        wanted: dict[str, set[str]] = {}
+        for name in self.names:
+            if name in ATTRIBUTES:
+                wanted.setdefault(f".{ATTRIBUTES[name]}", set()).add(renamed(name))
+            elif name == "Bridge":
+                wanted.setdefault("._bridge", set()).add(name)
+            elif name == self.old and self.old == self.new:
+                wanted.setdefault(public_module(self.source.module), set()).add(f"{name} as Async{name}")
+            elif name in self.source.local_classes() or name == "AsyncOmiClient":
+                wanted.setdefault(public_module(self.source.module), set()).add(name)
+            elif name == "Self":
+                wanted.setdefault("typing", set()).add(name)
+            elif name in known:
+                module, original = known[name]
+                if original is None:
+                    wanted.setdefault(f"import {module}", set())
+                else:
+                    wanted.setdefault(public_module(module), set()).add(original)
+            elif not hasattr(builtins, name):
+                raise RefusedError(f"{self.source.path}: {name} stands in a signature and is not imported")
+        return render_imports(wanted)
+
+
+# Text
+
+
+def renamed(name: str) -> str:
+    return name.removeprefix("Async")
+
+
+def public_module(module: str) -> str:
+    """The package that re-exports what is defined in one of its modules."""
+    if module.startswith("omi_async.sandbox"):
+        return "omi_async.sandbox"
+    return "omi_async" if module.startswith("omi_async") else module
+
+
+def render_imports(wanted: dict[str, set[str]]) -> list[str]:
+    def lines(module: str) -> Iterator[str]:
+        if module.startswith("import "):
+            yield module
+            return
+        plain = sorted(name for name in wanted[module] if " as " not in name)
+        if plain:
+            yield f"from {module} import {', '.join(plain)}"
+        for name in sorted(wanted[module].difference(plain)):
+            yield f"from {module} import {name}"
+
+    standard = [each for each in wanted if not each.startswith((".", "omi_"))]
+    standard.sort(key=lambda each: (not each.startswith("import "), each))
+    own = sorted(each for each in wanted if each.startswith("omi_"))
+    local = sorted(each for each in wanted if each.startswith("."))
+    blocks = [[line for each in group for line in lines(each)] for group in (standard, own, local) if group]
+    return [text for number, block in enumerate(blocks) for text in ([""] if number else []) + block]
+
+
+def arguments(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
+    spec = node.args
+    positional = [each.arg for each in spec.args[1:]]
+    named = [f"{each.arg}={each.arg}" for each in spec.kwonlyargs if each.arg not in DROPPED_PARAMETERS]
+    return [*positional, *named]
+
+
+def returning(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+    return "" if node.returns is not None and ast.unparse(node.returns) in ("None", "NoReturn") else "return "
+
+
+def call(before: str, values: list[str]) -> list[str]:
+    """A call in a method's body the way the formatter breaks it: on one line, on three, or one argument a line."""
+    joined = ", ".join(values)
+    if len(f"        {before}({joined})") <= LINE_LIMIT:
+        return [f"        {before}({joined})"]
+    if len(f"            {joined}") <= LINE_LIMIT:
+        return [f"        {before}(", f"            {joined}", "        )"]
+    return [f"        {before}(", *[f"            {value}," for value in values], "        )"]
+
+
+def _module_docstring(name: str) -> str:
+    return {
+        "OmiClient": "The client for synchronous code.",
+        "Conversations": "The conversations resource for synchronous code.",
+        "Sandbox": "The sandbox for synchronous code.",
+    }[name]
+
+
+def package(facades: list[Facade], root: Path) -> str:
+    """`omi_sync/__init__.py`: the names of `omi_async`, with the synchronous classes in their places."""
+    source = Source("omi_async/__init__.py", (root / "omi_async/__init__.py").read_text(encoding="utf-8"))
+    exported: list[str] = []
+    for node in source.tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "__all__":
+            exported = ast.literal_eval(node.value)
+    if not exported:
+        raise RefusedError("omi_async/__init__.py: no __all__")
+    made = {facade.old: facade.new for facade in facades}
+    shared = [name for name in exported if name not in made]
+    names = sorted([*shared, *made.values()])
+    home = {facade.new: Path(CLASSES[facade.source.path][2]).stem for facade in facades}
+    lines = [
+        f"# Made from omi_async/__init__.py by: {COMMAND}",
+        "# Change the original and run it again; changes made here are lost.",
+        "",
+        '"""Synchronous client for the Omi Developer API: `omi_async` on a private event loop."""',
+        "",
+        "from typing import TYPE_CHECKING",
+        "",
+        "from omi_async import (",
+        *[f"    {name}," for name in shared if name != "__version__"],
+        "    __version__,",
+        ")",
+        "",
+        *sorted(f"from .{module} import {name}" for name, module in home.items() if name not in LOADED_LATE),
+        "",
+        "if TYPE_CHECKING:",
+        *sorted(f"    from .{module} import {name}" for name, module in home.items() if name in LOADED_LATE),
+        "",
+        "__all__ = [",
+        *[f'    "{name}",' for name in names],
+        "]",
+        "",
+        "",
+        "def __getattr__(name: str) -> object:",
+        *[
+            line
+            for name in sorted(LOADED_LATE)
+            for line in (
+                f'    if name == "{name}":  # {LOADED_LATE[name]}',
+                f"        from .{home[name]} import {name}",
+                "",
+                f"        return {name}",
+            )
+        ],
+        '    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")',
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def render(root: Path = ROOT) -> dict[str, str]:
+    """Every generated file and its text."""
+    facades = []
+    files = {}
+    for path, (old, new, made) in CLASSES.items():
+        facade = Facade(Source(path, (root / path).read_text(encoding="utf-8")), old, new)
+        facades.append(facade)
+        files[made] = facade.render()
+    files["omi_sync/__init__.py"] = package(facades, root)
+    return files
+
+
+def differences(root: Path = ROOT) -> list[str]:
+    """What is stale, missing or superfluous on disk, in words; empty when all is fresh."""
+    found: list[str] = []
+    files = render(root)
+    for name, text in files.items():
+        path = root / name
+        old = path.read_bytes().decode() if path.exists() else ""
+        if old != text:
+            found.extend(
+                difflib.unified_diff(old.splitlines(), text.splitlines(), name, f"{name} (fresh)", lineterm="")
+            )
+            found.append(f"{name} is not fresh: run {COMMAND}")
+    for path in sorted((root / "omi_sync").glob("*.py")):
+        name = f"omi_sync/{path.name}"
+        if name not in files and path.read_text(encoding="utf-8").startswith("# Made from "):
+            found.append(f"{name} is made by nothing any more: delete it")
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Write the synchronous side from the asynchronous one.")
+    parser.add_argument("--check", action="store_true", help="compare with what is there, write nothing")
+    options = parser.parse_args()
+    if options.check:
+        found = differences()
+        print("\n".join(found) or "omi_sync is fresh")
+        return 1 if found else 0
+    for name, text in render().items():
+        (ROOT / name).write_bytes(text.encode())
+        print(f"wrote {name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

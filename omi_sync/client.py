@@ -1,0 +1,79 @@
+# Made from omi_async/client.py by: python omi_sync/_generate.py
+# Change the original and run it again; changes made here are lost.
+
+"""The client for synchronous code."""
+
+from types import TracebackType
+from typing import NoReturn, Self
+
+from omi_async import AsyncOmiClient, RetryPolicy, Timeout
+
+from ._bridge import Bridge
+from .conversations import Conversations
+
+
+class OmiClient:
+    """A client of the Omi Developer API.
+
+    `api_key` comes from the argument or from `OMI_API_KEY`; `base_url` from the argument, from `OMI_API_BASE`, or
+    is `https://api.omi.me`. The key is `omi_dev_...`, made in the Omi app under Settings -> Developer. The base
+    URL must be https; plain http is accepted for loopback hosts only. A plain number given for `timeout` is its
+    `total`. At most `max_connections` requests are on the wire at once, further ones wait. `user_agent` is put
+    before the client's own.
+
+    Nothing is opened before the first call. Close the client when done, best with a `with` block: it lets calls
+    under way finish for up to five seconds. Raises `ConfigurationError` for a setting that cannot work.
+    """
+
+    conversations: Conversations
+    """Conversations of the key's user."""
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        base_url: str | None = None,
+        timeout: Timeout | float = Timeout(),  # noqa: B008 - frozen
+        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
+        max_connections: int = 100,
+        user_agent: str | None = None,
+    ) -> None:
+        target = AsyncOmiClient(
+            api_key,
+            base_url=base_url,
+            timeout=timeout,
+            retry=retry,
+            max_connections=max_connections,
+            user_agent=user_agent,
+        )
+        self._bridge = Bridge(target)
+        self.conversations = Conversations(self._bridge)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the client was closed; a closed client raises `ClientClosedError` on every call."""
+        return self._bridge.target.closed
+
+    def close(self) -> None:
+        """Close the client and its connections; calls under way get up to five seconds to finish.
+
+        A call that does not finish raises `ClientClosedError`. Closing twice does nothing.
+        """
+        self._bridge.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return repr(self._bridge.target).replace("AsyncOmiClient", "OmiClient", 1)
+
+    def __reduce__(self) -> NoReturn:
+        self._bridge.target.__reduce__()

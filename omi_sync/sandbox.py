@@ -1,0 +1,145 @@
+# Made from omi_async/sandbox/server.py by: python omi_sync/_generate.py
+# Change the original and run it again; changes made here are lost.
+
+"""The sandbox for synchronous code."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from omi_async.sandbox import RecordedRequest, SandboxConversation
+from omi_async.sandbox import Sandbox as AsyncSandbox
+
+from ._bridge import Bridge
+
+
+class Sandbox:
+    """A server on this machine that behaves like the Omi Developer API and keeps everything in memory.
+
+    It starts with *conversations*, or with six believable ones where none are given. *host* must be a
+    loopback address, because the keys are published; *port* 0 takes a free one. A key may make *write_limit*
+    writes (None: any number) in *write_window* seconds, counted from its first write as *clock* tells the
+    time; reads have no limit. Use it as a context manager, or start and close it yourself.
+
+    Raises ValueError for a host that is not loopback, and for a port, limit or window out of range.
+    """
+
+    def __init__(
+        self,
+        conversations: Iterable[SandboxConversation] | None = None,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        write_limit: int | None = 25,
+        write_window: float = 3600.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        target = AsyncSandbox(
+            conversations, host=host, port=port, write_limit=write_limit, write_window=write_window, clock=clock
+        )
+        self._bridge = Bridge(target)
+
+    @property
+    def url(self) -> str:
+        """The base URL, without a trailing slash; still known after closing.
+
+        Raises RuntimeError before the start, when there is no port yet.
+        """
+        return self._bridge.target.url
+
+    @property
+    def api_key(self) -> str:
+        """A key that may do everything; it is the same in every sandbox."""
+        return self._bridge.target.api_key
+
+    @property
+    def read_only_key(self) -> str:
+        """A key with the read scopes only."""
+        return self._bridge.target.read_only_key
+
+    @property
+    def conversations(self) -> dict[str, SandboxConversation]:
+        """The stored conversations by id; add, change and remove them at will."""
+        return self._bridge.target.conversations
+
+    @property
+    def requests(self) -> list[RecordedRequest]:
+        """Every request so far in the order of arrival; clear the list to start afresh."""
+        return self._bridge.target.requests
+
+    @property
+    def started(self) -> bool:
+        """Whether it is serving now."""
+        return self._bridge.target.started
+
+    @property
+    def pending_faults(self) -> int:
+        """How many scripted faults are still to be played, each counted as often as it will be."""
+        return self._bridge.target.pending_faults
+
+    def start(self) -> None:
+        """Begin to serve.
+
+        Raises RuntimeError if it was started or closed before, and OSError if the port is taken.
+        """
+        coroutine = self._bridge.target.start()
+        self._bridge.run(coroutine)
+
+    def close(self) -> None:
+        """Stop serving and drop every connection, whatever it is waiting for; closing again does nothing."""
+        self._bridge.close()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return repr(self._bridge.target)
+
+    def fail(
+        self,
+        *,
+        status: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | str | dict[str, Any] | list[Any] | None = None,
+        delay: float = 0.0,
+        close: Literal["before", "after"] | None = None,
+        apply: bool = False,
+        method: str | None = None,
+        conversation_id: str | None = None,
+        times: int = 1,
+    ) -> None:
+        """Script a fault for the next *times* requests, or for those of *method* or *conversation_id* only.
+
+        A request meets the oldest fault that matches it. It first waits *delay* seconds. With *status* it is
+        answered with that, *headers* and *body* (text as plain text, anything else as JSON) taking the place
+        of the real server's; nothing is checked or changed, unless *apply* has the request handled before it
+        is answered so. With *close* the connection is dropped without an answer, `"before"` the request is
+        handled or `"after"`. With *delay* alone the request is merely slow.
+
+        Raises ValueError naming the argument that is out of range or contradicts another.
+        """
+        self._bridge.target.fail(
+            status=status,
+            headers=headers,
+            body=body,
+            delay=delay,
+            close=close,
+            apply=apply,
+            method=method,
+            conversation_id=conversation_id,
+            times=times,
+        )
+
+    def clear_faults(self) -> None:
+        """Forget the faults that are still to be played."""
+        self._bridge.target.clear_faults()

@@ -1,0 +1,59 @@
+"""Fixtures that every folder of tests shares."""
+
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from tests.support.clock import VirtualClock
+from tests.support.sides import Side
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees the settings of whoever runs it."""
+    for name in ("OMI_API_KEY", "OMI_API_BASE", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(params=["async", "sync"])
+async def side(request: pytest.FixtureRequest) -> AsyncIterator[Side]:
+    """The asynchronous and the synchronous client in turn."""
+    side = Side(request.param)
+    yield side
+    await side.aclose()
+
+
+@pytest.fixture(params=["update", "delete"])
+def operation(request: pytest.FixtureRequest) -> str:
+    """PATCH and DELETE in turn."""
+    return str(request.param)
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    """A virtual clock; use `clock.policy()` as the retry policy."""
+    return VirtualClock()
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Note what a run measured, `figure("fault storm", calls=100_000, false_success=0)`: the summary prints it."""
+
+    def note(name: str, **values: object) -> None:
+        text = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in values.items())
+        request.node.user_properties.append(("figure", f"{name}: {text}"))
+
+    return note
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    figures = [
+        text
+        for report in terminalreporter.getreports("passed")
+        for kind, text in getattr(report, "user_properties", ())
+        if kind == "figure" and report.when == "call"
+    ]
+    if figures:
+        terminalreporter.section("figures")
+        for text in sorted(figures):
+            terminalreporter.line(str(text))

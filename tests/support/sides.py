@@ -1,0 +1,44 @@
+"""Both sides behind one face, so that one test body serves the asynchronous and the synchronous client."""
+
+import asyncio
+from typing import Any
+
+from omi_async import AsyncOmiClient, Conversation, Deletion
+from omi_sync import OmiClient
+
+KEY = "omi_dev_0123456789abcdef0123456789abcdef"
+
+
+class Side:
+    """`client(...)` makes a client of this side, `call(...)` makes one call on it; all are closed at the end."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._clients: list[AsyncOmiClient | OmiClient] = []
+
+    def client(self, base_url: str, **settings: Any) -> AsyncOmiClient | OmiClient:
+        kind = AsyncOmiClient if self.name == "async" else OmiClient
+        client = kind(settings.pop("api_key", KEY), base_url=base_url, **settings)
+        self._clients.append(client)
+        return client
+
+    async def call(
+        self, client: AsyncOmiClient | OmiClient, operation: str, conversation_id: str = "conv_1", **settings: Any
+    ) -> Conversation | Deletion:
+        """`operation` is "update" or "delete"; an update that says nothing else sets a title."""
+        if operation == "update" and not {"title", "discarded"} & settings.keys():
+            settings["title"] = "Design review"
+        method = getattr(client.conversations, operation)
+        if isinstance(client, AsyncOmiClient):
+            result = await method(conversation_id, **settings)
+        else:
+            result = await asyncio.to_thread(method, conversation_id, **settings)
+        assert isinstance(result, (Conversation, Deletion))
+        return result
+
+    async def aclose(self) -> None:
+        for client in self._clients:
+            if isinstance(client, AsyncOmiClient):
+                await client.aclose()
+            else:
+                await asyncio.to_thread(client.close)
