@@ -1,0 +1,11 @@
+"""A loopback Omi server for the quickstart, the examples and tests of programs that use the API.
+
+It speaks the conversation endpoints of the Developer API with the real server's checks, texts and limits,
+keeps its conversations in memory, and can be told to fail.
+"""
+
+from omi_async.sandbox.faults import Fault, RecordedRequest
+from omi_async.sandbox.records import SandboxConversation
+from omi_async.sandbox.server import Sandbox
+
+__all__ = ["Fault", "RecordedRequest", "Sandbox", "SandboxConversation"]

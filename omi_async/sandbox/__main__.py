@@ -1,0 +1,70 @@
+"""Serves a sandbox until it is stopped: `python -m omi_async.sandbox --port N`."""
+
+import argparse
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Sequence
+
+from omi_async.sandbox.server import USUAL_WRITE_LIMIT, Sandbox
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until interrupted and return the exit code: 0 after Ctrl-C or SIGTERM, 1 if the port is taken."""
+    parser = argparse.ArgumentParser(
+        prog="python -m omi_async.sandbox", description="Serve a loopback Omi server for trying things out."
+    )
+    parser.add_argument("--port", type=int, default=0, help="port to listen on; 0, the default, takes a free one")
+    parser.add_argument("--host", default="127.0.0.1", help="loopback address to listen on (default %(default)s)")
+    parser.add_argument(
+        "--write-limit",
+        type=_limit,
+        default=USUAL_WRITE_LIMIT,
+        metavar="N|none",
+        help="writes an hour and key (default %(default)s)",
+    )
+    options = parser.parse_args(arguments)
+    try:
+        sandbox = Sandbox(host=options.host, port=options.port, write_limit=options.write_limit)
+    except ValueError as error:
+        parser.error(str(error))
+    try:
+        asyncio.run(_serve(sandbox))
+    except KeyboardInterrupt:
+        # Only where the loop cannot take signals, as on Windows.
+        return 0
+    except OSError as error:
+        print(f"cannot listen: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _serve(sandbox: Sandbox) -> None:
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):
+            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    async with sandbox:
+        url, key = sandbox.url, sandbox.api_key
+        # Flushed, so that a parent process reading a pipe sees it at once.
+        print(f"Omi sandbox on {url}", flush=True)
+        print(f"key            {key}", flush=True)
+        print(f"read-only key  {sandbox.read_only_key}", flush=True)
+        print(f"conversations  {' '.join(sandbox.conversations)}", flush=True)
+        print(
+            f"try            curl -X PATCH {url}/v1/dev/user/conversations/conv_standup"
+            f" -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json'"
+            ' -d \'{"title": "Weekly planning"}\'',
+            flush=True,
+        )
+        print("Ctrl-C stops it.", flush=True)
+        await stopped.wait()
+
+
+def _limit(text: str) -> int | None:
+    return None if text.lower() == "none" else int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""Faults to be played, and the record of what arrived."""
+
+import math
+import threading
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import attrs
+
+from omi_async.sandbox.answers import JSON_TYPE, TEXT_TYPE, Answer, json_answer, usual_answer
+
+
+@attrs.frozen(kw_only=True)
+class RecordedRequest:
+    """One request as it arrived, without the key.
+
+    `path` is the target as on the wire, query included. `headers` keep the client's spelling; the key in
+    `Authorization` is masked. `status` is None while the request is being handled and where the connection
+    was dropped without an answer. `applied` tells whether the request's change was carried out, whatever the
+    client was told.
+    """
+
+    method: str
+    path: str
+    headers: dict[str, str] = attrs.field(repr=False)
+    body: bytes = attrs.field(repr=False)
+    status: int | None = None
+    applied: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Fault:
+    """One scripted fault; `Sandbox.fail` explains the fields and makes these.
+
+    `times` is the number of requests it is still waiting for. Raises ValueError naming the argument that is
+    out of range or contradicts another.
+    """
+
+    status: int | None = None
+    headers: Mapping[str, str] | None = None
+    body: bytes | str | dict[str, Any] | list[Any] | None = None
+    delay: float = 0.0
+    close: Literal["before", "after"] | None = None
+    apply: bool = False
+    method: str | None = None
+    conversation_id: str | None = None
+    times: int = 1
+
+    def __attrs_post_init__(self) -> None:
+        if self.status is not None and (isinstance(self.status, bool) or not 200 <= self.status <= 599):
+            raise ValueError("status must be between 200 and 599")
+        if not (math.isfinite(self.delay) and self.delay >= 0):
+            raise ValueError("delay must be a number of seconds, zero or more")
+        if self.close not in {None, "before", "after"}:
+            raise ValueError("close must be 'before', 'after' or None")
+        if type(self.times) is not int or self.times < 1:
+            raise ValueError("times must be a whole number, 1 or more")
+        if self.headers is not None and not all(
+            isinstance(text, str) for item in self.headers.items() for text in item
+        ):
+            raise ValueError("headers must map text to text")
+        if isinstance(self.body, dict | list):
+            try:
+                json_answer(200, self.body)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"body cannot be sent as JSON: {error}") from error
+        if self.status is None:
+            if self.headers is not None:
+                raise ValueError("headers need a status: they belong to the scripted answer")
+            if self.body is not None:
+                raise ValueError("body needs a status: it belongs to the scripted answer")
+            if self.close is None and not self.delay:
+                raise ValueError("status, close or delay must be given: this fault would do nothing")
+        elif self.close is not None:
+            raise ValueError("close cannot go with status: a dropped connection carries no answer")
+        if self.apply and self.close == "before":
+            raise ValueError("apply cannot go with close='before': nothing is applied there")
+        if self.apply and self.close is None and self.status is None:
+            raise ValueError("apply needs a status: a request that is only delayed is applied anyway")
+
+    @property
+    def reaches_server(self) -> bool:
+        """Whether the request is handled as the real server would, be the answer sent or not."""
+        return self.close == "after" or self.apply or (self.close is None and self.status is None)
+
+    def matches(self, method: str, conversation_id: str | None) -> bool:
+        """Return whether this fault is meant for a request of *method* about *conversation_id*."""
+        return (self.method is None or self.method.upper() == method) and (
+            self.conversation_id is None or self.conversation_id == conversation_id
+        )
+
+    def scripted_answer(self, *, limit: int, retry_after: str) -> Answer | None:
+        """Return the scripted answer, or None where no status is scripted.
+
+        Headers and body that were not given are the real server's; *limit* and *retry_after* are for a 429.
+        """
+        if self.status is None:
+            return None
+        given = self.headers or {}
+        lowered = {name.lower(): value for name, value in given.items()}
+        answer = usual_answer(self.status, limit=limit, retry_after=lowered.get("retry-after", retry_after))
+        headers = dict(answer.headers)
+        body = answer.body
+        if isinstance(self.body, dict | list):
+            headers["Content-Type"] = JSON_TYPE
+            body = json_answer(self.status, self.body).body
+        elif isinstance(self.body, str):
+            headers["Content-Type"] = TEXT_TYPE
+            body = self.body.encode()
+        elif self.body is not None:
+            headers["Content-Type"] = JSON_TYPE
+            body = self.body
+        usual = {name: value for name, value in headers.items() if name.lower() not in lowered}
+        return Answer(self.status, body, {**usual, **given})
+
+
+class FaultQueue:
+    """The faults still to be played, oldest first.
+
+    Faults may be scripted from another thread than the one that serves.
+    """
+
+    def __init__(self) -> None:
+        self._faults: list[Fault] = []
+        self._lock = threading.Lock()
+
+    @property
+    def pending(self) -> int:
+        """How many requests will still meet a fault, if they match."""
+        with self._lock:
+            return sum(fault.times for fault in self._faults)
+
+    def add(self, fault: Fault) -> None:
+        """Put *fault* at the end."""
+        with self._lock:
+            self._faults.append(fault)
+
+    def clear(self) -> None:
+        """Forget all faults."""
+        with self._lock:
+            self._faults.clear()
+
+    def take(self, method: str, conversation_id: str | None) -> Fault | None:
+        """Return the first fault for this request and use it up once, or None."""
+        with self._lock:
+            for index, fault in enumerate(self._faults):
+                if fault.matches(method, conversation_id):
+                    if fault.times == 1:
+                        del self._faults[index]
+                    else:
+                        self._faults[index] = attrs.evolve(fault, times=fault.times - 1)
+                    return fault
+        return None
