@@ -1,0 +1,75 @@
+"""The programs in README and docs run as printed, against a sandbox."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from omi_sync import Sandbox
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks() -> list[object]:
+    found = []
+    for page in PAGES:
+        for number, match in enumerate(re.finditer(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S), 1):
+            found.append(pytest.param(match[1], id=f"{page.name}-{number}"))
+    return found
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    variables = {**os.environ, **environment, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
+    return subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", *arguments],
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("program", blocks())
+def test_example_runs(program: str) -> None:
+    """An example ends well and in silence on stderr, with every warning an error."""
+    with Sandbox() as sandbox:
+        result = run("-c", program, OMI_API_KEY=sandbox.api_key, OMI_API_BASE=sandbox.url)
+    assert (0, "") == (result.returncode, result.stderr)
+
+
+def test_quickstart_tells_its_story() -> None:
+    """The quickstart renames, hides, restores and deletes on both sides, and shows a refusal and a retry."""
+    result = run(str(ROOT / "docs/examples/quickstart.py"))
+    assert (0, "") == (result.returncode, result.stderr)
+    for part in ("rename", "hide", "restore", "delete", "refused", "in 2 requests", "confirmed: False"):
+        assert part in result.stdout
+    assert 2 == result.stdout.count("is now")
+
+
+def test_quickstart_spares_the_real_api() -> None:
+    """With a key in the environment the quickstart touches nothing unless it is told what."""
+    with Sandbox() as sandbox:
+        settings = {"OMI_API_KEY": sandbox.api_key, "OMI_API_BASE": sandbox.url}
+        path = str(ROOT / "docs/examples/quickstart.py")
+        assert 1 == run(path, **settings).returncode
+        assert [] == sandbox.requests
+        assert 0 == run(path, "--conversation", "conv_noise", "--delete", **settings).returncode
+        assert ["DELETE"] == [request.method for request in sandbox.requests]
+
+
+def test_links_lead_somewhere() -> None:
+    """Every relative link in README and docs points to a file, and its anchor to a heading."""
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text()):
+            name, _, anchor = target.partition("#")
+            path = (page.parent / name) if name else page
+            assert path.exists(), f"{page.name}: {target}"
+            if anchor:
+                headings = re.findall(r"^#+ (.+)$", path.read_text(), re.M)
+                slugs = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+                assert anchor in slugs, f"{page.name}: {target}"
