@@ -1,16 +1,19 @@
 """Async-first client for the Omi Developer API."""
 
 from ._version import __version__
+from .bulk import AsyncBulk, BulkOutcome, BulkProgress, BulkStatus, ConversationUpdate
 from .client import AsyncOmiClient
 from .conversations import AsyncConversations
 from .errors import (
     AuthenticationError,
     BadRequestError,
+    BulkStoppedError,
     ClientClosedError,
     ConfigurationError,
     ConflictError,
     EventLoopError,
     InvalidRequestError,
+    JournalError,
     NotFoundError,
     OmiError,
     PaymentRequiredError,
@@ -37,10 +40,15 @@ from .models import (
 from .retry import RetryPolicy, Timeout
 
 __all__ = [
+    "AsyncBulk",
     "AsyncConversations",
     "AsyncOmiClient",
     "AuthenticationError",
     "BadRequestError",
+    "BulkOutcome",
+    "BulkProgress",
+    "BulkStatus",
+    "BulkStoppedError",
     "Category",
     "ClientClosedError",
     "ConfigurationError",
@@ -49,10 +57,12 @@ __all__ = [
     "ConversationActionItem",
     "ConversationEvent",
     "ConversationStructured",
+    "ConversationUpdate",
     "Deletion",
     "EventLoopError",
     "Geolocation",
     "InvalidRequestError",
+    "JournalError",
     "NotFoundError",
     "OmiError",
     "PaymentRequiredError",

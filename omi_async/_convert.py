@@ -105,7 +105,8 @@ def _time(value: Any, _: Any) -> datetime:
         time = datetime.fromisoformat(text)
     except ValueError:
         time = None
-    if time is None:  # raised here: fromisoformat's own message repeats the value
+    # At the ends of the calendar an offset can name a moment that UTC has no date for.
+    if time is None or not 1 < time.year < 9999:  # raised here: fromisoformat's own message repeats the value
         raise _Wrong("not a date and time")
     return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 

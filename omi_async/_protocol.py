@@ -77,6 +77,8 @@ class Request(Generic[T]):
     """Sent as it stands, so it is ASCII that needs no quoting."""
     decode: Callable[[Answer], T] = attrs.field(repr=False)
     body: bytes | None = attrs.field(default=None, repr=False)
+    policy: str = "writes"
+    """Which of the server's rate policies counts it: each has a window of its own."""
     already_gone: Callable[[], T] | None = attrs.field(default=None, repr=False)
     """What it means when the record is found missing after an attempt that may have removed it."""
 
@@ -164,7 +166,7 @@ def _error(answer: Answer) -> OmiError:
         retryable=retryable,
         status=status,
         detail=detail,
-        retry_after=retry_after(answer.headers, time.time()) if status in (429, 503) else None,
+        retry_after=_wait(status, answer.headers),
     )
     match error:
         case UnprocessableEntityError():
@@ -176,6 +178,14 @@ def _error(answer: Answer) -> OmiError:
             limit = answer.headers.get("X-RateLimit-Limit", "")
             error.limit = int(limit) if re.fullmatch("[0-9]{1,9}", limit) else None
     return error
+
+
+def _wait(status: int, headers: MultiMapping[str]) -> float | None:
+    if status not in (429, 503):
+        return None
+    now = time.time()
+    seconds = retry_after(headers, now)
+    return window_reset(headers, now) if seconds is None and status == 429 else seconds
 
 
 def _phrase(status: int) -> str:
@@ -270,6 +280,26 @@ def retry_after(headers: MultiMapping[str], now: float) -> float | None:
             since = _http_date(headers.get("Date", "")) or datetime.fromtimestamp(now, UTC)
             return min(max((until - since).total_seconds(), 0.0), _RETRY_AFTER_CEILING)
     return None
+
+
+def window_reset(headers: MultiMapping[str], now: float) -> float | None:
+    """Seconds until the window ends by `X-RateLimit-Reset`, or None.
+
+    The vendor's page documents the header as epoch seconds; the server has not been seen to send it.
+    """
+    value = headers.get("X-RateLimit-Reset", "")
+    if not re.fullmatch("[0-9]{9,10}", value):
+        return None
+    date = _http_date(headers.get("Date", ""))
+    seconds = float(value) - (date.timestamp() if date else now)
+    return min(seconds, _RETRY_AFTER_CEILING) if seconds >= 0 else None
+
+
+def spent_window(headers: MultiMapping[str]) -> float | None:
+    """Seconds until the window ends, if a success says that it was the window's last; the headers are optional."""
+    if headers.get("X-RateLimit-Remaining") != "0":
+        return None
+    return window_reset(headers, time.time())
 
 
 def _http_date(value: str) -> datetime | None:

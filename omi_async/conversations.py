@@ -1,6 +1,10 @@
 """The conversations resource: one short method for each endpoint."""
 
+import os
+from collections.abc import Callable
+
 from . import _protocol
+from .bulk import AsyncBulk, BulkProgress, ConversationUpdate, Items, start
 from .models import Conversation, Deletion
 from .retry import Retrier, RetryPolicy, Timeout
 
@@ -67,3 +71,68 @@ class AsyncConversations:
         Source: https://docs.omi.me (deleteConversation) and observed behaviour.
         """
         return await self._retrier.call(_protocol.delete_conversation(conversation_id), timeout, retry)
+
+    def update_many(
+        self,
+        updates: Items[ConversationUpdate],
+        *,
+        concurrency: int = 4,
+        journal: str | os.PathLike[str] | None = None,
+        on_progress: Callable[[BulkProgress], None] | None = None,
+        wait: bool = True,
+    ) -> AsyncBulk[Conversation]:
+        """Update many conversations, each as `update` would, and report each one as it completes.
+
+        `updates` is pulled as the job goes. At most `concurrency` requests are under way at once, never two for one
+        id, and those of one id in the order of the input. One bad item does not stop the others. When the
+        server's window is spent the job waits for the next one, which may take an hour; with `wait=False` it stops.
+
+        `journal` is a file that makes the job resumable: run it again with the same input and journal after it was
+        interrupted, however that came about, and it goes on; only what is not settled yet is reported. It holds ids
+        and outcomes, no titles and no key. `on_progress` is called after each item and when a wait begins.
+
+        Iterating raises `BulkStoppedError` when something happens that would fail every further item, and
+        `JournalError` for a journal that cannot be used; bad settings raise `ConfigurationError` at once.
+        """
+        return start(
+            self._retrier,
+            updates,
+            _update,
+            kind="update",
+            concurrency=concurrency,
+            journal=journal,
+            on_progress=on_progress,
+            wait=wait,
+        )
+
+    def delete_many(
+        self,
+        ids: Items[str],
+        *,
+        concurrency: int = 4,
+        journal: str | os.PathLike[str] | None = None,
+        on_progress: Callable[[BulkProgress], None] | None = None,
+        wait: bool = True,
+    ) -> AsyncBulk[Deletion]:
+        """Delete many conversations for good, each as `delete` would, and report each one as it completes.
+
+        This cannot be undone; `update_many` with `discarded=True` hides them instead. Arguments, pacing, journal and
+        errors are those of `update_many`. An id whose deletion an earlier run may have carried out, and which is not
+        found any more, is reported as `unconfirmed`.
+        """
+        return start(
+            self._retrier,
+            ids,
+            _protocol.delete_conversation,
+            kind="delete",
+            concurrency=concurrency,
+            journal=journal,
+            on_progress=on_progress,
+            wait=wait,
+        )
+
+
+def _update(item: object) -> _protocol.Request[Conversation] | _protocol.Refusal:
+    if not isinstance(item, ConversationUpdate):
+        return TypeError(f"an update must be a ConversationUpdate, not {type(item).__name__}")
+    return _protocol.update_conversation(item.conversation_id, item.title, item.discarded)

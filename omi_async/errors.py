@@ -5,6 +5,8 @@
     |- InvalidRequestError (also ValueError)     refused before the wire: bad id, blank or long title, nothing to do
     |- ClientClosedError                         the client was closed before or during the call
     |- EventLoopError (also RuntimeError)        called from an event loop or thread it cannot serve
+    |- JournalError                              the journal of a bulk job cannot be used
+    |- BulkStoppedError                          a bulk job ended early: every further item would have failed
     |- TransportError                            could not talk to the server
     |   '- RequestTimeoutError (also TimeoutError)
     |- ResponseError                             an answer that cannot be trusted
@@ -114,6 +116,25 @@ class ClientClosedError(OmiError):
 
 class EventLoopError(OmiError, RuntimeError):
     """The client was called from an event loop or a thread that it cannot serve; nothing was sent."""
+
+
+class JournalError(OmiError):
+    """The journal of a bulk job cannot be used: not a journal, of another job, in use, or the disk is full."""
+
+    _writes = False
+
+
+class BulkStoppedError(OmiError):
+    """A bulk job ended before its input did, because what stopped it would fail every further item.
+
+    `reason` is the error that stopped it. `done` counts the items that were done until then, earlier runs of
+    the same journal included. Run the job again with the same input and journal when the reason is gone.
+    """
+
+    _writes = False
+
+    reason: OmiError
+    done: int = 0
 
 
 class TransportError(OmiError):

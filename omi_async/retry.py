@@ -7,7 +7,6 @@ refusal can show that nothing was changed.
 
 import asyncio
 import logging
-import math
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -16,9 +15,10 @@ from typing import Any, Generic, Self, TypeVar
 import attrs
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
-from ._protocol import Refusal, Request, read
+from ._protocol import Refusal, Request, read, spent_window
 from ._transport import Attempt, Transport
 from .errors import ConfigurationError, OmiError, RateLimitError, RequestTimeoutError, TransportError
+from .pacing import Gate
 
 T = TypeVar("T")
 
@@ -28,9 +28,9 @@ _LONGEST = 86400.0  # seconds; a longer limit is a mistake in the unit, and None
 
 
 def _number(value: object, name: str, *, lowest: float, highest: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ConfigurationError(f"{name} must be a number.")
-    if not lowest <= value <= highest:
+    if not lowest <= value <= highest:  # which NaN and the infinities are not either
         raise ConfigurationError(f"{name} must be between {lowest:g} and {highest:g}.")
     return float(value)
 
@@ -129,40 +129,52 @@ class Budget:
 
 
 class Retrier:
-    """Runs calls: attempts over the transport, by the client's defaults or the call's own settings."""
+    """Makes calls by the client's defaults or the call's own settings, and holds what they share."""
 
     def __init__(self, transport: Transport, timeout: Timeout, policy: RetryPolicy) -> None:
         self.transport = transport
+        self.policy = policy
         self._timeout = timeout
-        self._policy = policy
         self._budget = Budget()
+        self._gates: dict[str, Gate] = {}
+
+    def gate(self, policy: str) -> Gate:
+        """The gate of one of the server's rate policies."""
+        gate = self._gates.get(policy)
+        if gate is None:
+            gate = self._gates[policy] = Gate(self.policy.clock)
+        return gate
+
+    def prepare(
+        self,
+        request: Request[T],
+        timeout: Timeout | float | None = None,
+        retry: RetryPolicy | None = None,
+        *,
+        maybe_applied: bool = False,
+    ) -> "Call[T]":
+        """A call that has not begun; `maybe_applied` if an earlier run may have made it and lost the answer."""
+        if retry is not None and not isinstance(retry, RetryPolicy):
+            raise ConfigurationError("retry must be a RetryPolicy.")
+        return Call(
+            request=request,
+            transport=self.transport,
+            timeout=self._timeout if timeout is None else Timeout.of(timeout),
+            policy=self.policy if retry is None else retry,
+            budget=self._budget,
+            gate=self.gate(request.policy),
+            maybe_applied=maybe_applied,
+        )
 
     async def call(
         self, request: Request[T] | Refusal, timeout: Timeout | float | None, retry: RetryPolicy | None
     ) -> T:
         if isinstance(request, Exception):
             raise request
-        call = _Call(
-            request=request,
-            transport=self.transport,
-            timeout=self._timeout if timeout is None else Timeout.of(timeout),
-            policy=self._policy if retry is None else retry,
-            budget=self._budget,
-        )
-        # The first attempt runs outside tenacity, whose machinery costs as much as a third of a request.
-        try:
-            result = await call.attempt()
-        except OmiError as error:
-            failure = error
-        else:
-            self._budget.deposit(Budget.FIRST_TRY_INCOME)
-            return result
-        if failure.retryable and call.policy.attempts > 1:
-            return await call.repeat(failure)
-        raise failure
+        return await self.prepare(request, timeout, retry).run()
 
 
-class _Call(Generic[T]):
+class Call(Generic[T]):
     """One call on its way: what it may still use, and what its attempts have shown so far."""
 
     def __init__(
@@ -173,31 +185,72 @@ class _Call(Generic[T]):
         timeout: Timeout,
         policy: RetryPolicy,
         budget: Budget,
+        gate: Gate,
+        maybe_applied: bool,
     ) -> None:
+        self.attempts = 0
         self._request = request
         self._transport = transport
         self._timeout = timeout
-        self.policy = policy
+        self._policy = policy
         self._budget = budget
+        self._gate = gate
         self._end = None if timeout.total is None else policy.clock() + timeout.total
-        self._attempts = 0
-        self._unknown = False
+        self._unknown = maybe_applied
         self._spent = 0  # on the last retry; given back if it succeeds
         self._last = self._next(fresh=False)
+
+    async def run(self) -> T:
+        # The first attempt runs outside tenacity, whose machinery costs as much as a third of a request.
+        try:
+            self._pass_gate()
+            result = await self._attempt()
+        except OmiError as error:
+            failure = error
+        else:
+            self._budget.deposit(Budget.FIRST_TRY_INCOME)
+            return result
+        if failure.retryable and self._policy.attempts > 1:
+            return await self._repeat(failure)
+        raise failure
+
+    def _pass_gate(self) -> None:
+        """Do not spend a request that the server is known to refuse."""
+        seconds = self._gate.refused_for()
+        if seconds:
+            refused = RateLimitError(
+                f"the server's window stays closed for another {seconds:.0f} s; nothing was sent.",
+                retryable=True,
+                status=429,
+                retry_after=seconds,
+            )
+            refused.limit = self._gate.limit
+            raise self._marked(refused)
 
     def _next(self, *, fresh: bool) -> Attempt:
         return Attempt(connect=self._timeout.connect, limit=self._timeout.attempt, left=self._left, fresh=fresh)
 
     def _left(self) -> float | None:
-        return None if self._end is None else self._end - self.policy.clock()
+        return None if self._end is None else self._end - self._policy.clock()
 
-    async def attempt(self) -> T:
-        self._attempts += 1
+    async def _attempt(self) -> T:
+        self.attempts += 1
+        self._gate.sent()
         try:
-            return read(self._request, await self._transport.send(self._request, self._last))
+            answer = await self._transport.send(self._request, self._last)
+            result = read(self._request, answer)
         except OmiError as error:
             # The frames below held the answer's bytes; a traceback with locals must not show them.
             failure = error.with_traceback(None)
+        else:
+            spent = spent_window(answer.headers)
+            if spent is not None:
+                self._gate.refuse(spent)
+            return result
+        if isinstance(failure, RateLimitError):
+            self._gate.refused(failure)
+        elif failure.outcome == "not_applied" and failure.status is None:
+            self._gate.unsent()
         if failure.status in (404, 410) and self._unknown and self._request.already_gone is not None:
             return self._request.already_gone()
         self._unknown = self._unknown or failure.outcome == "unknown"
@@ -205,11 +258,11 @@ class _Call(Generic[T]):
 
     def _marked(self, failure: OmiError) -> OmiError:
         failure.outcome = "unknown" if self._unknown else "not_applied"
-        failure.attempts = self._attempts
+        failure.attempts = self.attempts
         failure.operation = self._request.operation
         return failure
 
-    async def repeat(self, first: OmiError) -> T:
+    async def _repeat(self, first: OmiError) -> T:
         """Go on after the first failure, which tenacity is handed as the outcome of its own first attempt."""
         failures = [first]
 
@@ -218,7 +271,7 @@ class _Call(Generic[T]):
                 raise failures.pop()
             # A connection that failed, or a server that did behind it, is not asked again.
             self._last = self._next(fresh=self._unknown)
-            return await self.attempt()
+            return await self._attempt()
 
         # A new object a call: shared between tasks, tenacity loses and repeats attempts.
         retrying = AsyncRetrying(
@@ -239,21 +292,21 @@ class _Call(Generic[T]):
         raise failure
 
     def _wait(self, state: RetryCallState) -> float:
-        policy, failure = self.policy, _failure(state)
+        policy, failure = self._policy, _failure(state)
         throttled = isinstance(failure, RateLimitError)
         initial = policy.initial_throttled if throttled else policy.initial
         if failure.retry_after:
             # Never earlier than asked, and not all clients in the same instant.
             return failure.retry_after + policy.random() * initial
-        if self._attempts == 1 and self._last.reused and _lost(failure):
+        if self.attempts == 1 and self._last.reused and _lost(failure):
             return 0.0  # the server had closed an idle connection: there is nothing to wait for
-        return policy.random() * min(policy.maximum, initial * 2.0 ** (self._attempts - 1))
+        return policy.random() * min(policy.maximum, initial * 2.0 ** (self.attempts - 1))
 
     def _stop(self, state: RetryCallState) -> bool:
         failure, left = _failure(state), self._left()
-        if self._attempts >= self.policy.attempts:
+        if self.attempts >= self._policy.attempts:
             return True
-        if failure.retry_after is not None and failure.retry_after > self.policy.retry_after_limit:
+        if failure.retry_after is not None and failure.retry_after > self._policy.retry_after_limit:
             return True
         if left is not None and state.upcoming_sleep >= left:
             return True
@@ -265,7 +318,7 @@ class _Call(Generic[T]):
         _log.info(
             "%s: attempt %d failed (%s, status %s), trying again in %.2f s",
             self._request.operation,
-            self._attempts,
+            self.attempts,
             type(failure).__name__,
             failure.status,
             state.upcoming_sleep,
@@ -274,7 +327,7 @@ class _Call(Generic[T]):
 
     async def _sleep(self, seconds: float) -> None:
         try:
-            await self._transport.pause(self.policy.sleep(seconds))
+            await self._transport.pause(self._policy.sleep(seconds))
         except OmiError as error:
             closed = error.with_traceback(None)
         else:

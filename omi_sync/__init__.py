@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING
 from omi_async import (
     AuthenticationError,
     BadRequestError,
+    BulkOutcome,
+    BulkProgress,
+    BulkStatus,
+    BulkStoppedError,
     Category,
     ClientClosedError,
     ConfigurationError,
@@ -16,10 +20,12 @@ from omi_async import (
     ConversationActionItem,
     ConversationEvent,
     ConversationStructured,
+    ConversationUpdate,
     Deletion,
     EventLoopError,
     Geolocation,
     InvalidRequestError,
+    JournalError,
     NotFoundError,
     OmiError,
     PaymentRequiredError,
@@ -38,6 +44,7 @@ from omi_async import (
     __version__,
 )
 
+from .bulk import Bulk
 from .client import OmiClient
 from .conversations import Conversations
 
@@ -47,6 +54,11 @@ if TYPE_CHECKING:
 __all__ = [
     "AuthenticationError",
     "BadRequestError",
+    "Bulk",
+    "BulkOutcome",
+    "BulkProgress",
+    "BulkStatus",
+    "BulkStoppedError",
     "Category",
     "ClientClosedError",
     "ConfigurationError",
@@ -55,11 +67,13 @@ __all__ = [
     "ConversationActionItem",
     "ConversationEvent",
     "ConversationStructured",
+    "ConversationUpdate",
     "Conversations",
     "Deletion",
     "EventLoopError",
     "Geolocation",
     "InvalidRequestError",
+    "JournalError",
     "NotFoundError",
     "OmiClient",
     "OmiError",
@@ -87,3 +101,7 @@ def __getattr__(name: str) -> object:
 
         return Sandbox
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -11,15 +11,27 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Coroutine
+from collections import deque
+from collections.abc import Coroutine, Generator, Iterable, Iterator
 from contextvars import Context, copy_context
+from operator import length_hint
+from queue import Empty, SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar
 from weakref import WeakSet
 
 from omi_async import AsyncOmiClient, ClientClosedError, EventLoopError
 
+I = TypeVar("I")  # noqa: E741 - an item of the input
+O = TypeVar("O")  # noqa: E741 - an outcome
+
 
 class _Closable(Protocol):
+    async def aclose(self) -> None: ...
+
+
+class _Taken(Protocol[O]):
+    async def _take(self) -> list[O]: ...
+    def _give_back(self, outcomes: Iterable[O]) -> None: ...
     async def aclose(self) -> None: ...
 
 
@@ -33,6 +45,8 @@ _LOOK = 0.5
 _INTERRUPT_GRACE = 1.0  # seconds that an interrupted call gets to let go of its connection
 
 _CLOSE_LIMIT = 10.0  # seconds to wait for the loop's thread; longer than the client's own grace
+
+_AHEAD = 16  # items that are fetched from the caller's input at a time: each crossing has its price
 
 _numbers = itertools.count(1)
 
@@ -49,9 +63,9 @@ class Bridge(Generic[T]):
         self._made_at = f"{frame.f_code.co_filename}:{frame.f_lineno}"
         _bridges.add(self)
 
-    def run(self, coroutine: Coroutine[Any, Any, R]) -> R:
-        """Run a coroutine to its end and return or raise what it does."""
-        handoff = _Handoff(coroutine)
+    def run(self, coroutine: Coroutine[Any, Any, R], feed: "Feed[Any] | None" = None) -> R:
+        """Run a coroutine to its end and return or raise what it does; meanwhile `feed` is served from here."""
+        handoff = _Handoff(coroutine, feed)
         thread: _LoopThread | None = None
         try:
             thread = self._serving()
@@ -160,25 +174,35 @@ class _LoopThread:
 class _Handoff(Generic[R]):
     """A coroutine on its way to the loop, and its outcome on the way back."""
 
-    __slots__ = ("_coroutine", "_done", "task")
+    __slots__ = ("_coroutine", "_done", "_feed", "task")
 
     task: asyncio.Task[R]  # there from the moment the loop has taken the coroutine
 
-    def __init__(self, coroutine: Coroutine[Any, Any, R]) -> None:
+    def __init__(self, coroutine: Coroutine[Any, Any, R], feed: "Feed[Any] | None") -> None:
         self._coroutine = coroutine
+        self._feed = feed
         self._done = threading.Lock()
         self._done.acquire()
 
     def start(self) -> None:
         self.task = asyncio.get_running_loop().create_task(self._coroutine)
-        self.task.add_done_callback(lambda _: self._done.release())
+        self.task.add_done_callback(self._finish)
+
+    def _finish(self, _: object) -> None:
+        self._done.release()
+        if self._feed is not None:
+            self._feed.wake()
 
     def wait(self, thread: _LoopThread) -> None:
-        while not self._done.acquire(timeout=_LOOK):
+        while not (self._done.acquire(timeout=_LOOK) if self._feed is None else self._serve(self._feed)):
             if not thread.is_alive() and not self._done.acquire(blocking=False):
                 raise _ended()
         if self.task.cancelled():
             raise _ended()
+
+    def _serve(self, feed: "Feed[Any]") -> bool:
+        feed.serve(_LOOK)
+        return self._done.acquire(blocking=False)
 
     def abandon(self, thread: _LoopThread | None) -> None:
         """Cancel the coroutine and wait for its end, but not for long."""
@@ -199,6 +223,103 @@ class _Handoff(Generic[R]):
         else:
             self._coroutine.close()
             self._done.release()
+
+
+class Feed(Generic[I]):
+    """A synchronous input whose items are fetched on the caller's own thread, while it waits for an outcome.
+
+    The input may hold a database cursor, a file or anything else that belongs to that thread.
+    """
+
+    def __init__(self, items: Iterable[I]) -> None:
+        self._items = items
+        self._iterator: Iterator[I] | None = None
+        self._fetched: deque[I] = deque()
+        self._failure: Exception | None = None
+        self._wishes: SimpleQueue[asyncio.Future[list[I]] | None] = SimpleQueue()
+
+    def __length_hint__(self) -> int:
+        hint = length_hint(self._items, -1)
+        return hint if hint >= 0 else NotImplemented
+
+    def __aiter__(self) -> "Feed[I]":
+        return self
+
+    async def __anext__(self) -> I:
+        if not self._fetched:
+            wish: asyncio.Future[list[I]] = asyncio.get_running_loop().create_future()
+            self._wishes.put(wish)
+            self._fetched.extend(await wish)
+            if not self._fetched:
+                raise StopAsyncIteration
+        return self._fetched.popleft()
+
+    def wake(self) -> None:
+        self._wishes.put(None)
+
+    def serve(self, timeout: float) -> None:
+        """Fulfil one wish, or find after `timeout` seconds that there is none."""
+        try:
+            wish = self._wishes.get(timeout=timeout)
+        except Empty:
+            return
+        if wish is None or wish.done():
+            return
+        items = self._fetch()
+        failure = None if items else self._failure
+        wish.get_loop().call_soon_threadsafe(_fulfil, wish, items, failure)
+
+    def _fetch(self) -> list[I]:
+        items: list[I] = []
+        try:
+            if self._iterator is None:
+                self._iterator = iter(self._items)
+            while self._failure is None and len(items) < _AHEAD:
+                items.append(next(self._iterator))
+        except StopIteration:
+            pass
+        except Exception as failure:  # noqa: BLE001 - the caller's own, raised to the caller after these items
+            self._failure = failure
+        return items
+
+    def close(self) -> None:
+        if isinstance(self._iterator, Generator):
+            self._iterator.close()
+
+
+def _fulfil(wish: "asyncio.Future[list[I]]", items: list[I], failure: Exception | None) -> None:
+    if wish.done():  # given up in the meantime
+        return
+    if failure is not None:
+        wish.set_exception(failure)
+    else:
+        wish.set_result(items)
+
+
+def feed(items: Iterable[I]) -> Iterable[I] | Feed[I]:
+    """A feed of the items; what is no input at all goes through, to be refused where all arguments are."""
+    refusable = isinstance(items, (str, bytes)) or not isinstance(items, Iterable)
+    return items if refusable else Feed(items)
+
+
+def stream(bridge: Bridge[Any], target: _Taken[O], items: object) -> Generator[O, None, None]:
+    """Iterate over a bulk job of the loop's; leaving early ends the job."""
+    fed = items if isinstance(items, Feed) else None
+    outcomes: deque[O] = deque()
+    try:
+        while True:
+            try:
+                outcomes.extend(bridge.run(target._take(), fed))
+            except StopAsyncIteration:
+                return
+            while outcomes:
+                yield outcomes.popleft()
+    finally:
+        target._give_back(outcomes)
+        if not sys.is_finalizing():
+            bridge.run(target.aclose())
+        if fed is not None:
+            fed.close()
 
 
 def _ended() -> ClientClosedError:

@@ -24,18 +24,28 @@ CLASSES = {
     # source file: (asynchronous class, synchronous class, file made from it)
     "omi_async/client.py": ("AsyncOmiClient", "OmiClient", "omi_sync/client.py"),
     "omi_async/conversations.py": ("AsyncConversations", "Conversations", "omi_sync/conversations.py"),
+    "omi_async/bulk.py": ("AsyncBulk", "Bulk", "omi_sync/bulk.py"),
     "omi_async/sandbox/server.py": ("Sandbox", "Sandbox", "omi_sync/sandbox.py"),
 }
 
 ATTRIBUTES = {"AsyncConversations": "conversations"}
 """Resource classes, and where a client keeps them."""
 
+ITERATED = {"AsyncBulk": "bulk"}
+"""Classes that a method returns to be iterated over, and the module of their synchronous form."""
+
+INPUTS = {"Items": "Iterable"}
+"""Annotations of what is iterated over itself, and what is left of them without an event loop."""
+
+LOOP_BOUND = {"AsyncIterator", "AsyncIterable", "AsyncGenerator", "Awaitable", "Coroutine"}
+"""What means nothing without an event loop."""
+
 DROPPED_PARAMETERS = {"session": "an aiohttp session belongs to a loop of the caller's, and there is none"}
 
 LOADED_LATE = {"Sandbox": "its web server is several times the size of the client"}
 
 PASSED_THROUGH = {"__repr__", "__reduce__"}
-NOT_COPIED = {"__init__", "__aenter__", "__aexit__", "__del__"}
+NOT_COPIED = {"__init__", "__aenter__", "__aexit__", "__aiter__", "__del__"}
 """Written anew, or without meaning on this side."""
 
 
@@ -103,12 +113,18 @@ class Facade:
         self.old = name
         self.new = new_name
         self.definition = source.public_class(name)
+        if self.definition.decorator_list:
+            raise refuse(source.path, self.definition, "a class decorator is not understood")
         self.names: set[str] = set()
         resource = ATTRIBUTES.get(name)
         self.target = f"self._bridge.target.{resource}" if resource else "self._bridge.target"
         self.is_resource = resource is not None
+        if name in ITERATED:
+            self.target = "self._target"
 
     def render(self) -> str:
+        if self.definition.bases:
+            self.names.update({"Generic", "TypeVar"})
         body = list(self._members())
         imports = self._imports()
         head = [
@@ -118,11 +134,28 @@ class Facade:
             f'"""{_module_docstring(self.new)}"""',
             "",
             *imports,
+            *self._type_variables(),
             "",
             "",
-            f"class {self.new}:",
+            f"class {self.new}{self._bases()}:",
         ]
         return "\n".join([*head, *body]) + "\n"
+
+    def _bases(self) -> str:
+        bases = [ast.unparse(base) for base in self.definition.bases]
+        if any(not base.startswith("Generic[") for base in bases):
+            raise refuse(self.source.path, self.definition, "no base class but Generic is understood")
+        return f"({', '.join(bases)})" if bases else ""
+
+    def _type_variables(self) -> list[str]:
+        lines = [
+            self.source.segment(node.lineno, node.end_lineno or node.lineno)
+            for node in self.source.tree.body
+            if isinstance(node, ast.Assign)
+            and isinstance(node.targets[0], ast.Name)
+            and node.targets[0].id in {name.id for base in self.definition.bases for name in names_in(base)}
+        ]
+        return ["", *lines] if lines else []
 
     # Members
 
@@ -135,7 +168,8 @@ class Facade:
                     attributes.append(self._attribute(node, name))
                     yield ""
                     yield f"    {name}: {attributes[-1]}"
-                case ast.Expr(value=ast.Constant(value=str())):  # the docstring of an attribute
+                case ast.Expr(value=ast.Constant(value=str(text))):  # the docstring of an attribute
+                    self._suits_both(node, text)
                     yield self.source.segment(node.lineno, node.end_lineno or node.lineno)
                 case ast.FunctionDef() | ast.AsyncFunctionDef():
                     yield from self._function(node, attributes)
@@ -157,6 +191,8 @@ class Facade:
             yield from self._enter(node)
         elif name == "__aexit__":
             yield from self._exit(node)
+        elif name == "__aiter__":
+            yield from self._iter(node)
         elif name in PASSED_THROUGH or (not name.startswith("_") and name not in NOT_COPIED):
             yield from self._method(node)
         elif name.startswith("__") and name not in NOT_COPIED:
@@ -177,6 +213,8 @@ class Facade:
             yield from self._bridged(node)
         elif decorators:
             yield f"        return {self.target}.{node.name}"
+        elif (kind := iterated(node)) is not None:
+            yield from self._iterating(node, renamed(kind))
         elif node.name == "__repr__":
             other = f'.replace("{self.old}", "{self.new}", 1)' if self.old != self.new else ""
             yield f"        return repr({self.target}){other}"
@@ -185,7 +223,7 @@ class Facade:
 
     def _bridged(self, node: ast.AsyncFunctionDef) -> Iterator[str]:
         if node.name == "aclose":
-            yield "        self._bridge.close()"
+            yield "        self._stream.close()" if self.old in ITERATED else "        self._bridge.close()"
             return
         yield from call(f"coroutine = {self.target}.{node.name}", arguments(node))
         for each in node.body:
@@ -193,6 +231,26 @@ class Facade:
             if isinstance(each, ast.Delete):
                 yield self.source.segment(each.lineno, each.end_lineno or each.lineno)
         yield f"        {returning(node)}self._bridge.run(coroutine)"
+
+    def _iterating(self, node: ast.FunctionDef | ast.AsyncFunctionDef, kind: str) -> Iterator[str]:
+        """A method that begins nothing yet: its input is fed from the caller's thread, its result iterated there."""
+        (source,) = (each.arg for each in node.args.args[1:])
+        self.names.add("feed")
+        yield f"        items = feed({source})"
+        values = ["items" if value == source else value for value in arguments(node)]
+        yield from call(f"target = {self.target}.{node.name}", values)
+        yield f"        return {kind}(self._bridge, target, items)"
+
+    def _iter(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
+        returns = ast.unparse(node.returns) if node.returns is not None else ""
+        if not returns.startswith("AsyncIterator["):
+            raise refuse(self.source.path, node, "__aiter__ must return an AsyncIterator")
+        self._collect(node.returns, quoted=True)
+        self.names.discard("AsyncIterator")
+        self.names.add("Iterator")
+        yield ""
+        yield f"    def __iter__(self) -> {renamed(returns)}:"
+        yield "        return self._stream"
 
     def _init(self, node: ast.FunctionDef | ast.AsyncFunctionDef, attributes: list[str]) -> Iterator[str]:
         yield ""
@@ -202,6 +260,13 @@ class Facade:
             yield "        self._bridge = bridge"
             return
         self.names.update({"Bridge", self.old})
+        if self.old in ITERATED:
+            self.names.update({"Any", "AsyncOmiClient", "stream"})
+            parameters = f"self, bridge: Bridge[AsyncOmiClient], target: {self.old}[R], items: Any"
+            yield f"    def __init__({parameters}) -> None:"
+            yield "        self._target = target"
+            yield "        self._stream = stream(bridge, target, items)"
+            return
         self._check(node)
         yield from self._signature(node)
         own = f"Async{self.old}" if self.old == self.new else self.old
@@ -217,8 +282,10 @@ class Facade:
         for statement in node.body:
             match statement:
                 case ast.Expr(
-                    value=ast.Await(value=ast.Call(func=ast.Attribute(value=ast.Name(id="self"), attr=name), args=[]))
-                ):
+                    value=ast.Await(
+                        value=ast.Call(func=ast.Attribute(value=ast.Name(id="self"), attr=name), args=[], keywords=[])
+                    )
+                ) if not name.startswith("_"):
                     yield f"        self.{name}()"
                 case ast.Return(value=ast.Name(id="self")):
                     yield "        return self"
@@ -246,12 +313,15 @@ class Facade:
             raise refuse(path, node, f"{node.name}: the result has no annotation")
         if isinstance(node, ast.AsyncFunctionDef) and any(isinstance(each, ast.Yield) for each in ast.walk(node)):
             raise refuse(path, node, f"{node.name}: generators are not understood")
-        public = not node.name.startswith("_")
-        text = ast.get_docstring(node) or ""
-        if public and not text:
-            raise refuse(path, node, f"{node.name} has no docstring")
-        if re.search(r"\b(async|await|asynchronous)", text, re.IGNORECASE):
-            raise refuse(path, node, f"{node.name}: the docstring must suit both sides")
+        foreign = {
+            name.id
+            for part in (node.returns, *(each.annotation for each in spec.args))
+            if part
+            for name in names_in(part)
+        }
+        foreign &= LOOP_BOUND
+        if foreign and node.name != "__aiter__":
+            raise refuse(path, node, f"{node.name}: {', '.join(sorted(foreign))} has no agreed form")
 
     def _signature(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
         """Copy the text from `def` to the colon, less what has no meaning here."""
@@ -262,7 +332,11 @@ class Facade:
             self._collect(annotation, quoted=True)
         for default in defaults:
             self._collect(default, quoted=False)
-        dropped_lines = {each.lineno for each in [*spec.args, *spec.kwonlyargs] if each.arg in DROPPED_PARAMETERS}
+        dropped_lines: set[int] = set()
+        for each, default in zip(spec.kwonlyargs, spec.kw_defaults, strict=True):
+            if each.arg in DROPPED_PARAMETERS:
+                end = each.end_lineno if default is None else default.end_lineno
+                dropped_lines.update(range(each.lineno, (end or each.lineno) + 1))
         if any(each.lineno in dropped_lines for each in kept):
             raise refuse(self.source.path, node, f"{node.name}: a dropped parameter needs a line of its own")
         for number in range(node.lineno, node.body[0].lineno):
@@ -272,6 +346,8 @@ class Facade:
             line = line.replace("    async def ", "    def ", 1)
             for old, new in (("__aexit__", "__exit__"), ("aclose(", "close(")):
                 line = line.replace(f"def {old}", f"def {new}", 1)
+            for old, new in {**{kind: renamed(kind) for kind in ITERATED}, **INPUTS}.items():
+                line = line.replace(f" {old}[", f" {new}[")
             yield line
 
     def _collect(self, part: ast.AST | None, *, quoted: bool) -> None:
@@ -291,7 +367,12 @@ class Facade:
         first = node.body[0]
         if not (isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)):
             raise refuse(self.source.path, node, f"{node.name} has no docstring")
+        self._suits_both(node, str(first.value.value))
         yield self.source.segment(first.lineno, first.end_lineno or first.lineno)
+
+    def _suits_both(self, node: ast.AST, text: str) -> None:
+        if re.search(r"\b(async|await|asynchronous)", text, re.IGNORECASE):
+            raise refuse(self.source.path, node, "the docstring must suit both sides")
 
     def _imports(self) -> list[str]:
         known = self.source.imports()
@@ -299,8 +380,16 @@ class Facade:
         for name in self.names:
             if name in ATTRIBUTES:
                 wanted.setdefault(f".{ATTRIBUTES[name]}", set()).add(renamed(name))
-            elif name == "Bridge":
+            elif name in ITERATED and name != self.old:
+                wanted.setdefault(f".{ITERATED[name]}", set()).add(renamed(name))
+            elif name in INPUTS or name in ("Iterator", "Iterable"):
+                wanted.setdefault("collections.abc", set()).add(INPUTS.get(name, name))
+            elif name in ("Bridge", "feed", "stream"):
                 wanted.setdefault("._bridge", set()).add(name)
+            elif name in ("Any", "Generic", "TypeVar"):
+                wanted.setdefault("typing", set()).add(name)
+            elif name in {each.id for base in self.definition.bases for each in names_in(base)}:
+                continue  # a type variable, which is copied
             elif name == self.old and self.old == self.new:
                 wanted.setdefault(public_module(self.source.module), set()).add(f"{name} as Async{name}")
             elif name in self.source.local_classes() or name == "AsyncOmiClient":
@@ -319,6 +408,19 @@ class Facade:
 
 
 # Text
+
+
+def names_in(node: ast.AST) -> Iterator[ast.Name]:
+    return (each for each in ast.walk(node) if isinstance(each, ast.Name))
+
+
+def iterated(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str | None:
+    """The class that a method returns to be iterated over, if it does."""
+    match node.returns:
+        case ast.Subscript(value=ast.Name(id=name)) if name in ITERATED:
+            return name
+        case _:
+            return None
 
 
 def renamed(name: str) -> str:
@@ -377,6 +479,7 @@ def _module_docstring(name: str) -> str:
         "OmiClient": "The client for synchronous code.",
         "Conversations": "The conversations resource for synchronous code.",
         "Sandbox": "The sandbox for synchronous code.",
+        "Bulk": "The outcomes of bulk jobs for synchronous code.",
     }[name]
 
 
@@ -428,6 +531,10 @@ def package(facades: list[Facade], root: Path) -> str:
             )
         ],
         '    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")',
+        "",
+        "",
+        "def __dir__() -> list[str]:",
+        "    return sorted({*globals(), *__all__})",
     ]
     return "\n".join(lines) + "\n"
 

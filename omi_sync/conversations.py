@@ -3,9 +3,13 @@
 
 """The conversations resource for synchronous code."""
 
-from omi_async import AsyncOmiClient, Conversation, Deletion, RetryPolicy, Timeout
+import os
+from collections.abc import Callable, Iterable
 
-from ._bridge import Bridge
+from omi_async import AsyncOmiClient, BulkProgress, Conversation, ConversationUpdate, Deletion, RetryPolicy, Timeout
+
+from ._bridge import Bridge, feed
+from .bulk import Bulk
 
 
 class Conversations:
@@ -73,3 +77,52 @@ class Conversations:
         """
         coroutine = self._bridge.target.conversations.delete(conversation_id, timeout=timeout, retry=retry)
         return self._bridge.run(coroutine)
+
+    def update_many(
+        self,
+        updates: Iterable[ConversationUpdate],
+        *,
+        concurrency: int = 4,
+        journal: str | os.PathLike[str] | None = None,
+        on_progress: Callable[[BulkProgress], None] | None = None,
+        wait: bool = True,
+    ) -> Bulk[Conversation]:
+        """Update many conversations, each as `update` would, and report each one as it completes.
+
+        `updates` is pulled as the job goes. At most `concurrency` requests are under way at once, never two for one
+        id, and those of one id in the order of the input. One bad item does not stop the others. When the
+        server's window is spent the job waits for the next one, which may take an hour; with `wait=False` it stops.
+
+        `journal` is a file that makes the job resumable: run it again with the same input and journal after it was
+        interrupted, however that came about, and it goes on; only what is not settled yet is reported. It holds ids
+        and outcomes, no titles and no key. `on_progress` is called after each item and when a wait begins.
+
+        Iterating raises `BulkStoppedError` when something happens that would fail every further item, and
+        `JournalError` for a journal that cannot be used; bad settings raise `ConfigurationError` at once.
+        """
+        items = feed(updates)
+        target = self._bridge.target.conversations.update_many(
+            items, concurrency=concurrency, journal=journal, on_progress=on_progress, wait=wait
+        )
+        return Bulk(self._bridge, target, items)
+
+    def delete_many(
+        self,
+        ids: Iterable[str],
+        *,
+        concurrency: int = 4,
+        journal: str | os.PathLike[str] | None = None,
+        on_progress: Callable[[BulkProgress], None] | None = None,
+        wait: bool = True,
+    ) -> Bulk[Deletion]:
+        """Delete many conversations for good, each as `delete` would, and report each one as it completes.
+
+        This cannot be undone; `update_many` with `discarded=True` hides them instead. Arguments, pacing, journal and
+        errors are those of `update_many`. An id whose deletion an earlier run may have carried out, and which is not
+        found any more, is reported as `unconfirmed`.
+        """
+        items = feed(ids)
+        target = self._bridge.target.conversations.delete_many(
+            items, concurrency=concurrency, journal=journal, on_progress=on_progress, wait=wait
+        )
+        return Bulk(self._bridge, target, items)

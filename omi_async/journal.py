@@ -1,0 +1,364 @@
+"""The journal of a bulk job: what is about to be sent and how it ended, on disk before the next step.
+
+A job that was killed goes on where it stopped when it is started again with the same input and journal. The file
+is a SQLite database that one run at a time holds. It knows positions, ids, digests and results, never a key or what
+was said. All of SQLite happens on one thread of the journal's own: the event loop never waits for the disk.
+"""
+
+import asyncio
+import ctypes
+import errno
+import os
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import NamedTuple, ParamSpec, TypeAlias, TypeVar
+from weakref import WeakSet
+
+from .errors import JournalError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_FORMAT = 1
+_APPLICATION_ID = 0x4F4D494A  # "OMIJ" in the file's header: no other program's database is taken for a journal
+_BLOCK = 512  # rows of an earlier run that are read at once
+
+_SCHEMA = (
+    f"PRAGMA application_id = {_APPLICATION_ID}",
+    "CREATE TABLE meta (name TEXT PRIMARY KEY, value NOT NULL)",
+    "CREATE TABLE items (position INTEGER PRIMARY KEY, conversation_id TEXT NOT NULL, digest BLOB NOT NULL,"
+    " status TEXT, settled INTEGER NOT NULL, attempts INTEGER NOT NULL)",
+)
+_NOTE = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
+_INTEND = "INSERT OR REPLACE INTO items VALUES (?, ?, ?, NULL, 0, 0)"
+_SETTLE = "UPDATE items SET status = ?, settled = ?, attempts = ? WHERE position = ?"
+_READ = "SELECT position, conversation_id, digest, status, settled FROM items WHERE position BETWEEN ? AND ?"
+_COUNT = "SELECT status, count(*) FROM items WHERE settled GROUP BY status"
+
+# Each says what is wrong, what of it is lost and what to do.
+_KEPT = "What was noted before is kept"
+_AGAIN = "run the job again with the same input and journal."
+_NO_JOURNAL = "is not a journal of this client and is left as it is. Give the name of a new file."
+_IN_USE = "is in use by another run. Nothing is lost: wait for its end, or use a journal for each job."
+_FULL = f"cannot be written, the disk is full. {_KEPT}: make room and {_AGAIN}"
+_FORBIDDEN = (
+    f"cannot be opened or written: the file, its directory or its file system does not permit it. {_KEPT}: "
+    f"mend the permissions and {_AGAIN}"
+)
+_DAMAGED = "is damaged. What it knew is lost: a new journal makes the job begin anew, which sends done items again."
+_DISK = f"cannot be read or written, the disk failed. {_KEPT} as far as the disk has it: mend it and {_AGAIN}"
+_OTHER = f"cannot be written. {_KEPT}: {_AGAIN}"
+_REMOVED = "was removed or replaced during the run. Put it back if you can, or begin anew with a new journal."
+_CLOSED = "is closed. Open it again to go on."
+_FORKED = "belongs to the process that opened it, of which this is a fork. Use another journal here."
+_ENDING = f"cannot be used any more, the program is ending. {_KEPT}: {_AGAIN}"
+
+_SQLITE_PROBLEMS = {
+    sqlite3.SQLITE_BUSY: _IN_USE,
+    sqlite3.SQLITE_CANTOPEN: _FORBIDDEN,
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    sqlite3.SQLITE_ERROR: _DAMAGED,  # a table or a column is missing
+    sqlite3.SQLITE_FULL: _FULL,
+    sqlite3.SQLITE_IOERR: _DISK,
+    sqlite3.SQLITE_IOERR_LOCK: _FORBIDDEN,  # so it is for a file that can be read only
+    sqlite3.SQLITE_NOTADB: _NO_JOURNAL,
+    sqlite3.SQLITE_PERM: _FORBIDDEN,
+    sqlite3.SQLITE_READONLY: _FORBIDDEN,
+}
+_OS_PROBLEMS = {
+    errno.ENOENT: "cannot be made, its directory does not exist. Make the directory, or correct the path.",
+    errno.ENOTDIR: "cannot be made, a part of its path is not a directory. Correct the path.",
+    errno.EISDIR: "is a directory. Give the name of a file in it.",
+    errno.EACCES: _FORBIDDEN,
+    errno.EPERM: _FORBIDDEN,
+    errno.EROFS: _FORBIDDEN,
+    errno.ENOSPC: _FULL,
+}
+
+
+class Entry(NamedTuple):
+    """What an earlier run wrote of an item."""
+
+    status: str | None
+    """`"done"`, `"unconfirmed"`, `"failed"`, `"unknown"`; None: perhaps sent, and how it ended was never known."""
+
+    settled: bool
+    """Nothing is left to do for it."""
+
+
+_Rows: TypeAlias = dict[int, tuple[str, bytes, str | None, int]]
+"""By position: id, digest, status, settled."""
+
+
+class _Write(NamedTuple):
+    statement: str
+    values: tuple[object, ...]
+    written: "asyncio.Future[str | None]"
+    """The writer's own, so that its cancellation is nobody else's. The result is what went wrong."""
+
+
+class Journal:
+    """The journal at `path`, opened or made, and held until `aclose`. `job` is what kind of job it is for.
+
+    Opening blocks, but not for long. Everything here raises `JournalError`; after a write that failed, all do.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, job: str) -> None:
+        self.path: str = os.fspath(path)
+        # Resolved: to SQLite, "" and ":memory:" are no files, and a dangling link would be made with its own mode.
+        self._file = os.path.realpath(self.path)
+        self._problem: str | None = None
+        self._closing: asyncio.Future[None] | None = None
+        self._gathered: list[_Write] = []
+        self._committing = False
+        self._block = -1
+        self._rows: _Rows = {}
+        self._ahead: Future[_Rows] | None = None
+        self._thread = ThreadPoolExecutor(1, "omi-journal")
+        try:
+            self._submit(self._open, job).result()
+        finally:
+            if not hasattr(self, "_connection"):
+                self._thread.shutdown(wait=False)
+        _journals.add(self)
+
+    def recall(self, position: int, conversation_id: str, digest: bytes) -> Entry | None:
+        """What an earlier run wrote of the item at this place of the input, counted from 0; None: nothing.
+
+        Meant to be called in the input's order: then the rows are there before they are asked for.
+        """
+        self._check()
+        if position > self._last:
+            return None
+        number = position // _BLOCK
+        if number != self._block:
+            ahead = self._ahead if number == self._block + 1 else None
+            self._rows = (ahead or self._submit(self._read, number)).result()
+            self._block = number
+            self._ahead = self._submit(self._read, number + 1)
+        row = self._rows.get(position)
+        if row is None:
+            return None
+        known_id, known_digest, status, settled = row
+        if (known_id, known_digest) != (_storable(conversation_id), digest):
+            raise self._error(
+                f"knows another item at position {position} of the input (counted from 0): the input was changed, or "
+                "the journal is another job's. Give the same items in the same order, or a new journal."
+            )
+        return Entry(status, bool(settled))
+
+    def counts(self) -> dict[str, int]:
+        """How many items were settled with which status when the journal was opened."""
+        return dict(self._counts)
+
+    async def intend(self, position: int, conversation_id: str, digest: bytes) -> None:
+        """Note that the item's request is about to be sent; on disk when this returns."""
+        await self._write(_INTEND, position, _storable(conversation_id), digest)
+
+    async def settle(self, position: int, *, status: str, settled: bool, attempts: int) -> None:
+        """Note how an item that was intended ended; on disk when this returns."""
+        await self._write(_SETTLE, status, settled, attempts, position)
+
+    async def aclose(self) -> None:
+        """Write what waits to be written, close the file and let others have it; again, it does nothing."""
+        if self._problem is _FORKED:
+            return
+        if self._closing is None:
+            loop = asyncio.get_running_loop()
+            self._flush(loop)
+            try:
+                self._closing = loop.run_in_executor(self._thread, self._close)
+            except RuntimeError:  # the program is ending: no thread can be had, and the journal's own is at rest
+                self._closing = loop.create_future()
+                self._close()
+                self._closing.set_result(None)
+            self._thread.shutdown(wait=False)
+        await asyncio.shield(self._closing)
+
+    # On the caller's thread
+
+    async def _write(self, statement: str, *values: object) -> None:
+        self._check()
+        loop = asyncio.get_running_loop()
+        write = _Write(statement, values, loop.create_future())
+        self._gathered.append(write)
+        if not self._committing:
+            # Not at once: what other tasks write in this turn of the loop shares the commit.
+            self._committing = True
+            loop.call_soon(self._flush, loop)
+        problem = await write.written
+        if problem is not None:
+            raise self._error(problem)
+
+    def _flush(self, loop: asyncio.AbstractEventLoop) -> None:
+        batch, self._gathered = self._gathered, []
+        self._committing = bool(batch)
+        if batch:
+            try:
+                commit = loop.run_in_executor(self._thread, self._commit, batch)
+            except RuntimeError:
+                self._problem = _ENDING
+                self._wake(batch, _ENDING)
+            else:
+                commit.add_done_callback(lambda commit: self._wake(batch, commit.result()))
+
+    def _wake(self, batch: list[_Write], problem: str | None) -> None:
+        for write in batch:
+            if not write.written.done():  # its writer was cancelled; the write was made all the same
+                write.written.set_result(problem)
+        self._flush(asyncio.get_running_loop())
+
+    def _submit(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        try:
+            return self._thread.submit(function, *args, **kwargs)
+        except RuntimeError:  # "after interpreter shutdown", or "can't start new thread"
+            pass
+        raise self._error(_ENDING)
+
+    def _check(self) -> None:
+        problem = _CLOSED if self._closing is not None else self._problem
+        if problem is not None:
+            raise self._error(problem)
+
+    def _error(self, problem: str) -> JournalError:
+        return JournalError(f"the journal {self.path} {problem}")
+
+    # On the journal's thread. Errors are raised outside the except block: SQLite's could carry values.
+
+    def _open(self, job: str) -> None:
+        connection: sqlite3.Connection | None = None
+        try:
+            with _opening:
+                _make(self._file)
+                connection = sqlite3.connect(self._file, timeout=0, isolation_level=None, check_same_thread=False)
+                # Held until it is closed or the process is gone; also keeps the WAL's index out of shared memory.
+                connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+                connection.execute("PRAGMA synchronous = FULL")
+                connection.execute("PRAGMA fullfsync = ON")  # on macOS, fsync alone leaves it to the drive
+                connection.execute("BEGIN EXCLUSIVE")
+            # Looked at before anything is written: what is not a journal must stay as it is.
+            problem = _prepare(connection, job)
+            if problem is None:
+                connection.execute("COMMIT")
+                connection.execute("PRAGMA journal_mode = WAL")
+                self._last: int = connection.execute("SELECT ifnull(max(position), -1) FROM items").fetchone()[0]
+                self._counts: dict[str, int] = dict(connection.execute(_COUNT))
+        except (OSError, sqlite3.Error) as error:
+            problem = _explain(error)
+        if problem is None and connection is not None:
+            self._identity = _identity(self._file)
+            self._connection = connection
+            return
+        if connection is not None:
+            connection.close()
+        raise self._error(problem or _OTHER)
+
+    def _read(self, number: int) -> _Rows:
+        try:
+            rows = self._connection.execute(_READ, (number * _BLOCK, (number + 1) * _BLOCK - 1))
+            return {position: (conversation_id, *rest) for position, conversation_id, *rest in rows}
+        except sqlite3.Error as error:
+            problem = _explain(error)
+        raise self._error(problem)
+
+    def _commit(self, batch: list[_Write]) -> str | None:
+        """Write all of it or nothing; what went wrong stays wrong for every later batch."""
+        if self._problem is None:
+            try:
+                self._connection.execute("BEGIN")
+                for write in batch:
+                    if self._connection.execute(write.statement, write.values).rowcount != 1:
+                        raise LookupError("settled without being intended")
+                self._connection.execute("COMMIT")
+            except Exception as error:  # noqa: BLE001 - whatever it was, those who wait must hear of it
+                self._problem = _explain(error)
+            else:
+                # A job may run for days, and the cleaning of a directory would go unnoticed: the open file lives on.
+                if _identity(self._file) != self._identity:
+                    self._problem = _REMOVED
+        return self._problem
+
+    def _close(self) -> None:
+        try:
+            self._connection.close()
+        except sqlite3.Error:  # what was reported as written is on disk already
+            pass
+
+
+def _make(file: str) -> None:
+    """Make the file, if it is not there, for its owner's eyes only; SQLite's own files beside it follow its mode."""
+    try:
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        if os.path.isdir(file):
+            raise IsADirectoryError(errno.EISDIR, "") from None
+
+
+def _prepare(connection: sqlite3.Connection, job: str) -> str | None:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if not application and not tables:
+        for statement in _SCHEMA:
+            connection.execute(statement)
+        connection.executemany(_NOTE, [("format", _FORMAT), ("job", job), ("created", now)])
+    elif application != _APPLICATION_ID:
+        return _NO_JOURNAL
+    notes = dict(connection.execute("SELECT name, value FROM meta"))
+    if notes.get("format") != _FORMAT:
+        return (
+            f"has the format {notes.get('format')}, and this version of omi-async knows {_FORMAT}. Nothing is lost: "
+            "go on with the version that made it, or a later one."
+        )
+    if notes.get("job") != job:
+        return (
+            f"belongs to another kind of job ({notes.get('job')}, not {job}). Nothing is lost: give it to that job, "
+            "and to this one a new journal."
+        )
+    # Shows at once whether the file can be written at all.
+    connection.execute(_NOTE, ("opened", now))
+    return None
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, OSError):
+        code = error.errno or 0
+        return _OS_PROBLEMS.get(code, f"cannot be made ({os.strerror(code)}). Nothing is lost: give another path.")
+    code = getattr(error, "sqlite_errorcode", 0)
+    return _SQLITE_PROBLEMS.get(code) or _SQLITE_PROBLEMS.get(code & 0xFF, _OTHER)  # the upper bits are details
+
+
+def _storable(conversation_id: str) -> str:
+    """Itself; lone surrogates, which an id that will be refused may have and SQLite cannot store, are spelled out."""
+    return conversation_id if conversation_id.isascii() else conversation_id.encode(errors="backslashreplace").decode()
+
+
+def _identity(file: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(file)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+# In one process, closing any descriptor of a file drops all of the process's locks on it (POSIX): the one that made
+# the file must be closed before SQLite, for another journal of this process, locks it.
+_opening = threading.Lock()
+
+_journals: "WeakSet[Journal]" = WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    global _opening
+    _opening = threading.Lock()
+    for journal in list(_journals):
+        journal._problem = _FORKED
+        # Closed in the child, even by the end of its interpreter, SQLite would take the WAL from under the parent.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(journal._connection))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
