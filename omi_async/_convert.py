@@ -6,6 +6,7 @@ success. Every hook here accepts one JSON type only.
 
 import functools
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from math import isfinite
@@ -21,6 +22,12 @@ from . import models
 T = TypeVar("T")
 
 _CATEGORIES: dict[str, models.Category] = {category.value: category for category in models.Category}
+
+
+# fromisoformat reads dates, week dates, compact forms and, in newer Pythons, hour 24 as well.
+_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ](?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})?"
+)
 
 
 class Unreadable(Exception):
@@ -98,8 +105,7 @@ def _category(value: Any, _: Any) -> models.Category | str:
 def _time(value: Any, _: Any) -> datetime:
     """RFC 3339 date and time. A time without an offset is UTC: the server stores and means UTC."""
     text = _string(value, str)
-    # fromisoformat also reads dates, week dates, the compact form and, in newer Pythons, hour 24.
-    if len(text) < 19 or text[4] != "-" or text[7] != "-" or text[10] not in "Tt " or text[11:13] == "24":
+    if not _TIME.fullmatch(text):
         raise _Wrong("not a date and time")
     try:
         time = datetime.fromisoformat(text)

@@ -204,14 +204,16 @@ def clean(text: str, limit: int = _TEXT_LIMIT) -> str:
 
 
 def _redirect_target(location: str | None) -> str:
-    if location is None:
+    if not location:
         return ""
     try:
         parts = urlsplit(location)
-        origin = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}" if parts.hostname else ""
+        scheme = f"{parts.scheme}:" if parts.scheme else ""
+        origin = f"{scheme}//{parts.hostname}{f':{parts.port}' if parts.port else ''}" if parts.hostname else ""
     except ValueError:
         return ""
-    return f" to {clean(origin + parts.path)}, which is not followed: check the base URL"
+    target = clean(origin + parts.path) or "nowhere"
+    return f" to {target}, which is not followed: check the base URL"
 
 
 def _raw_detail(body: bytes) -> object:

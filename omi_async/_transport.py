@@ -53,35 +53,54 @@ class Attempt:
     """The request may have left."""
     reused: bool = False
     """The connection had served an earlier request."""
+    protocol: "ResponseHandler | None" = None
+    distrusted: "WeakSet[ResponseHandler]" = attrs.field(factory=WeakSet)
+
+    def distrust(self) -> None:
+        """See to it that the connection serves no further request.
+
+        It may be back in the pool already, or even in use again: it is marked, not closed.
+        """
+        if self.protocol is not None:
+            self.distrusted.add(self.protocol)
 
 
 _current: ContextVar[Attempt] = ContextVar("omi_attempt")
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Tells an attempt when its connection stood, and gives one that asks for it a connection that is new.
+    """Tells an attempt when its connection stood, and takes only good ones out of the pool.
 
-    A request that failed on a connection kept from earlier must not be repeated on another such connection.
+    A request that failed on a connection kept from earlier must not be repeated on another such connection. And
+    whatever arrived while a connection was idle is the answer to no request: aiohttp would hand it to the next one.
     """
 
     def __init__(self) -> None:
         # The transport's slots limit what is under way, so the connector need not.
         super().__init__(limit=0, keepalive_timeout=_KEEPALIVE)
         self._served: WeakSet[ResponseHandler] = WeakSet()
+        self._distrusted: WeakSet[ResponseHandler] = WeakSet()
 
     async def connect(
         self, req: aiohttp.ClientRequest, traces: "list[Trace]", timeout: aiohttp.ClientTimeout
     ) -> aiohttp.connector.Connection:
         attempt = _current.get()
         connection = await super().connect(req, traces, timeout)
-        while attempt.fresh and connection.protocol in self._served:
+        while not self._usable(connection.protocol, attempt):
             connection.close()
             connection = await super().connect(req, traces, timeout)
-        if connection.protocol is not None:
-            attempt.reused = connection.protocol in self._served
-            self._served.add(connection.protocol)
+        protocol = connection.protocol
+        if protocol is not None:
+            attempt.protocol, attempt.distrusted = protocol, self._distrusted
+            attempt.reused = protocol in self._served
+            self._served.add(protocol)
         attempt.connected = True
         return connection
+
+    def _usable(self, protocol: "ResponseHandler | None", attempt: Attempt) -> bool:
+        if protocol is None or protocol not in self._served:
+            return True
+        return not (attempt.fresh or protocol.should_close or protocol in self._distrusted)
 
 
 class _Lost(aiohttp.ClientError):
@@ -148,7 +167,7 @@ class Transport:
                     timeout=aiohttp.ClientTimeout(connect=attempt.connect, ceil_threshold=_NO_ROUNDING),
                 ) as response,
             ):
-                return await _read(response)
+                return await _read(response, attempt)
         except (aiohttp.ClientError, TimeoutError) as error:
             failure = self._failure(error, attempt, timed_out=timer.expired())
         except RuntimeError:
@@ -274,6 +293,8 @@ class Transport:
             case aiohttp.ClientResponseError():
                 # aiohttp reports what its parser refuses as a status of 400.
                 return ResponseError("the server's answer is not proper HTTP.", outcome="unknown", retryable=True)
+            case aiohttp.ClientPayloadError(__cause__=aiohttp.http_exceptions.ContentEncodingError()):
+                return ResponseError("the server's answer cannot be unpacked.", outcome="unknown", retryable=True)
             case aiohttp.ClientPayloadError():
                 return TransportError("the answer broke off.", outcome="unknown", retryable=True)
             case _:
@@ -299,29 +320,48 @@ def _guard(authorization: str, origin: URL) -> aiohttp.ClientMiddlewareType:
     return guard
 
 
-async def _read(response: aiohttp.ClientResponse) -> Answer:
+async def _read(response: aiohttp.ClientResponse, attempt: Attempt) -> Answer:
     """Read the whole body, but no more than is sensible, however small it looks before it is decompressed."""
     good = 200 <= response.status < 300
     limit = _BODY_LIMIT if good else _ERROR_BODY_LIMIT
     size = response.content_length
-    if size is not None and size <= limit and "Content-Encoding" not in response.headers and good:
-        return Answer(response.status, response.headers, await response.read())
+    packed = "Content-Encoding" in response.headers
+    chunked = "Transfer-Encoding" in response.headers
+    if response.status == 204 and (size or chunked):
+        attempt.distrust()  # the body that must not be there would be read as the next answer
+    if good and size is not None:
+        if size > limit:
+            response.close()
+            raise _too_large(response.status)
+        if not packed:
+            return Answer(response.status, response.headers, await response.read())
     body = bytearray()
     try:
         while chunk := await response.content.read(_CHUNK):
             body += chunk
             if len(body) > limit:
                 response.close()
+                if good:
+                    raise _too_large(response.status)
                 break
     except aiohttp.ClientError:
         # The status of a refusal stands, even if its explanation breaks off.
         if good:
             raise
-    if good and len(body) > limit:
+    if good and not body and size != 0 and response.status not in (204, 205) and (packed or not chunked):
+        # Nothing, where nothing was not announced: an answer cut off at its beginning looks like this, plain or
+        # compressed, and an empty answer to a DELETE means success.
         raise ResponseError(
-            f"the server's answer is larger than {limit} bytes.", outcome="unknown", status=response.status
+            "the server's answer broke off before it began.",
+            outcome="unknown",
+            retryable=True,
+            status=response.status,
         )
     return Answer(response.status, response.headers, bytes(body))
+
+
+def _too_large(status: int) -> ResponseError:
+    return ResponseError(f"the server's answer is larger than {_BODY_LIMIT} bytes.", outcome="unknown", status=status)
 
 
 def _shorter(one: float | None, other: float | None) -> float | None:

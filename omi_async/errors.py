@@ -31,7 +31,7 @@ Detail: TypeAlias = str | dict[str, object] | None
 
 _OUTCOME_SENTENCE = {
     "not_applied": "Nothing was changed.",
-    "unknown": "The change may or may not have been applied.",
+    "unknown": "The change may have been applied, wholly or in part, or not at all.",
 }
 
 

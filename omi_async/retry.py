@@ -253,7 +253,10 @@ class Call(Generic[T]):
             self._gate.unsent()
         if failure.status in (404, 410) and self._unknown and self._request.already_gone is not None:
             return self._request.already_gone()
-        self._unknown = self._unknown or failure.outcome == "unknown"
+        if failure.outcome == "unknown":
+            self._unknown = True
+            # The next call must not inherit a connection, or a server behind it, that does this.
+            self._last.distrust()
         raise self._marked(failure)
 
     def _marked(self, failure: OmiError) -> OmiError:

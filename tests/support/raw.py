@@ -148,7 +148,7 @@ class RawServer:
         self.log: list[Exchange] = []
         self.connections = 0
         self.bytes_received = 0
-        """HTTP bytes, after TLS."""
+        """HTTP bytes, after TLS; those of a request that broke off too."""
         self.open_connections = 0
 
     @property
@@ -172,16 +172,14 @@ class RawServer:
     ) -> None:
         assert self._server is not None
         self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-        await asyncio.sleep(0)
+        await end_all(self._tasks)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # Not in the task: one that is cancelled before its first step runs none of its own code.
+        task.add_done_callback(lambda _: writer.transport.abort())
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -206,18 +204,32 @@ class RawServer:
                 await self._script(exchange)
                 if writer.is_closing():
                     return
-        except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError):
+        except asyncio.IncompleteReadError as broken_off:
+            self.bytes_received += len(broken_off.partial)
+        except (ConnectionError, ssl.SSLError):
             pass
         finally:
             self.open_connections -= 1
-            writer.transport.abort()
+
+
+async def end_all(tasks: set[asyncio.Task[None]]) -> None:
+    """Cancel the tasks of a closed server, those of connections that it was just taking in included."""
+    for _ in range(2):
+        for _ in range(5):
+            await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+    for _ in range(5):
+        await asyncio.sleep(0)
 
 
 @contextmanager
 def in_thread(server: RawServer) -> Iterator[RawServer]:
     """Run a server on a thread and loop of its own, for synchronous tests and for other processes' clients."""
     ready = threading.Event()
-    stop: list[Callable[[], None]] = []
+    stop: list[Callable[[], object]] = []
 
     async def serve() -> None:
         async with server:

@@ -22,11 +22,12 @@ def blocks() -> list[object]:
     return found
 
 
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
     variables = {**os.environ, **environment, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
     return subprocess.run(
         [sys.executable, "-X", "dev", "-W", "error", *arguments],
         env=variables,
+        cwd=cwd,
         capture_output=True,
         text=True,
         timeout=60,
@@ -35,10 +36,10 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 
 @pytest.mark.parametrize("program", blocks())
-def test_example_runs(program: str) -> None:
+def test_example_runs(program: str, tmp_path: Path) -> None:
     """An example ends well and in silence on stderr, with every warning an error."""
     with Sandbox() as sandbox:
-        result = run("-c", program, OMI_API_KEY=sandbox.api_key, OMI_API_BASE=sandbox.url)
+        result = run("-c", program, cwd=tmp_path, OMI_API_KEY=sandbox.api_key, OMI_API_BASE=sandbox.url)
     assert (0, "") == (result.returncode, result.stderr)
 
 

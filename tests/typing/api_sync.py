@@ -1,0 +1,149 @@
+"""Calls of the synchronous client whose types must come out exactly so; read by type checkers, never run."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Literal, assert_type
+
+import omi_sync
+from omi_sync import (
+    Category,
+    Conversation,
+    ConversationActionItem,
+    ConversationEvent,
+    Conversations,
+    ConversationStructured,
+    Deletion,
+    Geolocation,
+    NotFoundError,
+    OmiClient,
+    OmiError,
+    PermissionDeniedError,
+    RateLimitError,
+    RequestTimeoutError,
+    ResponseError,
+    RetryPolicy,
+    StatusError,
+    Timeout,
+    TranscriptSegment,
+    UnprocessableEntityError,
+    ValidationIssue,
+)
+
+
+class OwnClient(OmiClient):
+    """A subclass is itself in a `with` block."""
+
+
+def client() -> None:
+    assert_type(omi_sync.__version__, str)
+    assert_type(OmiClient(), OmiClient)
+    assert_type(OmiClient("omi_dev_1"), OmiClient)
+    every_setting = OmiClient(
+        api_key=None,
+        base_url=None,
+        timeout=Timeout(connect=1, attempt=None, total=2.5),
+        retry=RetryPolicy(attempts=2),
+        max_connections=10,
+        user_agent="my-bot/1.0",
+    )
+    assert_type(every_setting.closed, bool)
+    assert_type(every_setting.conversations, Conversations)
+    assert_type(every_setting.close(), None)
+    OmiClient(timeout=10)
+    OmiClient(timeout=1.5)
+    with OmiClient() as omi:
+        assert_type(omi, OmiClient)
+    with OwnClient() as own:
+        assert_type(own, OwnClient)
+
+
+def conversations(omi: OmiClient) -> None:
+    assert_type(omi.conversations.update("conv_1", title="Design review"), Conversation)
+    assert_type(omi.conversations.update("conv_1", discarded=True), Conversation)
+    assert_type(omi.conversations.update(conversation_id="conv_1", title=None, discarded=None), Conversation)
+    assert_type(omi.conversations.update("conv_1", title="A", timeout=5, retry=RetryPolicy.never()), Conversation)
+    assert_type(omi.conversations.delete("conv_1"), Deletion)
+    assert_type(omi.conversations.delete(conversation_id="conv_1", timeout=Timeout(total=None), retry=None), Deletion)
+
+
+def models(conversation: Conversation, deletion: Deletion) -> None:
+    assert_type(conversation.id, str)
+    assert_type(conversation.created_at, datetime)
+    assert_type(conversation.started_at, datetime | None)
+    assert_type(conversation.finished_at, datetime | None)
+    assert_type(conversation.structured, ConversationStructured)
+    assert_type(conversation.language, str | None)
+    assert_type(conversation.source, str | None)
+    assert_type(conversation.transcript_segments, tuple[TranscriptSegment, ...] | None)
+    assert_type(conversation.geolocation, Geolocation | None)
+    assert_type(conversation.folder_id, str | None)
+    assert_type(conversation.folder_name, str | None)
+
+    structured = conversation.structured
+    assert_type(structured.title, str)
+    assert_type(structured.overview, str)
+    assert_type(structured.emoji, str)
+    assert_type(structured.category, Category | str)
+    assert_type(structured.action_items, tuple[ConversationActionItem, ...])
+    assert_type(structured.events, tuple[ConversationEvent, ...])
+    for item in structured.action_items:
+        assert_type(item.description, str)
+        assert_type(item.completed, bool)
+        assert_type(item.due_at, datetime | None)
+    for event in structured.events:
+        assert_type(event.start, datetime)
+        assert_type(event.duration, int)
+    for segment in conversation.transcript_segments or ():
+        assert_type(segment.text, str)
+        assert_type(segment.start, float)
+        assert_type(segment.speaker_id, int | None)
+        assert_type(segment.speaker_name, str | None)
+    if conversation.geolocation is not None:
+        assert_type(conversation.geolocation.latitude, float)
+        assert_type(conversation.geolocation.address, str | None)
+
+    assert_type(deletion.conversation_id, str)
+    assert_type(deletion.confirmed, bool)
+
+
+def settings() -> None:
+    assert_type(Timeout().total, float | None)
+    assert_type(Timeout.of(3), Timeout)
+    policy = RetryPolicy(attempts=5, initial=0.5, initial_throttled=2.0, maximum=10, retry_after_limit=30)
+    assert_type(policy, RetryPolicy)
+    assert_type(RetryPolicy.never(), RetryPolicy)
+    assert_type(policy.attempts, int)
+    assert_type(policy.clock, Callable[[], float])
+
+
+def errors(omi: OmiClient) -> None:
+    try:
+        omi.conversations.delete("conv_1")
+    except RateLimitError as error:
+        assert_type(error.limit, int | None)
+        assert_type(error.retry_after, float | None)
+    except PermissionDeniedError as error:
+        assert_type(error.required_scope, str | None)
+    except UnprocessableEntityError as error:
+        assert_type(error.errors, tuple[ValidationIssue, ...])
+        assert_type(error.errors[0].loc, tuple[str | int, ...])
+    except ResponseError as error:
+        assert_type(error.path, str | None)
+    except (NotFoundError, StatusError) as error:
+        assert_type(error.status, int | None)
+    except OmiError as error:
+        assert_type(error.outcome, Literal["not_applied", "unknown"])
+        assert_type(error.retryable, bool)
+        assert_type(error.attempts, int)
+        assert_type(error.operation, str | None)
+        assert_type(error.detail, str | dict[str, object] | None)
+    try:
+        omi.conversations.delete("conv_1")
+    except TimeoutError as error:
+        if isinstance(error, RequestTimeoutError):
+            assert_type(error.attempts, int)
+
+
+def any_result(result: Any) -> None:
+    if isinstance(result, Conversation):
+        assert_type(result, Conversation)

@@ -1,0 +1,610 @@
+"""The pure part: what is sent, and what an answer means."""
+
+import copy
+import json
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from multidict import CIMultiDict
+
+from omi_async import (
+    AuthenticationError,
+    BadRequestError,
+    Category,
+    ConflictError,
+    Conversation,
+    Deletion,
+    InvalidRequestError,
+    NotFoundError,
+    OmiError,
+    PaymentRequiredError,
+    PermissionDeniedError,
+    RateLimitError,
+    ResponseError,
+    ServerError,
+    StatusError,
+    UnprocessableEntityError,
+    _protocol,
+)
+from omi_async._convert import Unreadable, parse, structure
+from omi_async._protocol import Answer, Request
+from tests.support.bodies import TIME, VALUES, Field, accepts, compact, fields, full, with_field, without_field
+from tests.support.sides import KEY
+
+FIELDS = list(fields())
+steady = settings(derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+every_field = pytest.mark.parametrize("field", FIELDS, ids=[field.text for field in FIELDS])
+
+
+def update(**settings: Any) -> Request[Conversation]:
+    request = _protocol.update_conversation("conv_1", **{"title": "After", "discarded": None, **settings})
+    assert isinstance(request, Request)
+    return request
+
+
+def delete() -> Request[Deletion]:
+    request = _protocol.delete_conversation("conv_1")
+    assert isinstance(request, Request)
+    return request
+
+
+REQUESTS: dict[str, Callable[[], Request[Any]]] = {"update": update, "delete": delete}
+every_operation = pytest.mark.parametrize("request_", [update(), delete()], ids=REQUESTS)
+
+
+def refused(request: Request[Any], body: bytes | object, status: int = 200) -> ResponseError:
+    """The error that an answer is read as; what holds for all of them is asserted here."""
+    raw = body if isinstance(body, bytes) else compact(body)
+    with pytest.raises(ResponseError) as caught:
+        _protocol.read(request, Answer(status, body=raw))
+    error = caught.value
+    assert ("unknown", status) == (error.outcome, error.status)
+    assert None is error.__cause__
+    assert None is error.__context__
+    assert str(error).isprintable()
+    return error
+
+
+def read(document: object, status: int = 200) -> Conversation:
+    return _protocol.read(update(), Answer(status, body=compact(document)))
+
+
+def error_of(status: int, body: object = b"", **headers: str) -> OmiError:
+    raw = body if isinstance(body, bytes) else compact(body)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    with pytest.raises(OmiError) as caught:
+        _protocol.read(delete(), Answer(status, CIMultiDict(named), raw))
+    return caught.value
+
+
+# What is sent
+
+
+@pytest.mark.parametrize(
+    ("title", "discarded", "body"),
+    [
+        ("After", None, '{"title":"After"}'),
+        (None, True, '{"discarded":true}'),
+        (None, False, '{"discarded":false}'),
+        ("After", False, '{"title":"After","discarded":false}'),
+        ("  Äther 🚪\n", None, '{"title":"Äther 🚪"}'),
+        ('"\\\x00', None, r'{"title":"\"\\\u0000"}'),
+    ],
+)
+def test_update(title: str | None, discarded: bool | None, body: str) -> None:
+    """A PATCH says what is to change and nothing else."""
+    request = _protocol.update_conversation("conv_1", title, discarded)
+    assert isinstance(request, Request)
+    assert ("conversations.update", "PATCH") == (request.operation, request.method)
+    assert "/v1/dev/user/conversations/conv_1" == request.path
+    assert body.encode() == request.body
+    assert None is request.already_gone
+
+
+def test_delete() -> None:
+    """A DELETE has no body, and knows what it means to find nothing."""
+    request = delete()
+    assert ("conversations.delete", "DELETE") == (request.operation, request.method)
+    assert "/v1/dev/user/conversations/conv_1" == request.path
+    assert None is request.body
+    assert request.already_gone is not None
+    assert Deletion(conversation_id="conv_1", confirmed=False) == request.already_gone()
+
+
+@pytest.mark.parametrize(
+    ("refusal", "kind"),
+    [
+        (_protocol.update_conversation("conv_1", None, None), InvalidRequestError),
+        (_protocol.update_conversation("conv_1", " SECRET" * 100, None), InvalidRequestError),
+        (_protocol.update_conversation("../SECRET", "After", None), InvalidRequestError),
+        (_protocol.update_conversation("conv_1", b"SECRET", None), TypeError),  # type: ignore[arg-type]
+        (_protocol.delete_conversation("SECRET?"), InvalidRequestError),
+        (_protocol.delete_conversation(None), TypeError),  # type: ignore[arg-type]
+    ],
+)
+def test_refusals_are_given_back(refusal: object, kind: type[Exception]) -> None:
+    """A builder gives back its refusal, which shows neither the argument nor a frame that holds it."""
+    assert isinstance(refusal, kind)
+    assert None is refusal.__traceback__
+    assert "SECRET" not in "".join(traceback.format_exception(refusal))
+
+
+def test_nothing_private_is_shown() -> None:
+    """Requests and answers show neither what was said nor any header."""
+    answer = Answer(200, CIMultiDict({"X-Odd": "SECRET"}), b"SECRET")
+    assert "SECRET" not in repr(update(title="SECRET")) + repr(answer)
+
+
+# What an answer means
+
+CLASSES: dict[int, type[StatusError]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    402: PaymentRequiredError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    409: ConflictError,
+    422: UnprocessableEntityError,
+    429: RateLimitError,
+}
+
+
+@every_operation
+@pytest.mark.parametrize("hundred", [0, 1, 3, 4, 5, 6, 7, 8, 9])
+def test_every_status(request_: Request[Any], hundred: int) -> None:
+    """Each status outside 2xx has its class, its outcome, and its answer to whether a retry makes sense."""
+    for status in range(hundred * 100, hundred * 100 + 100):
+        with pytest.raises(OmiError) as caught:
+            _protocol.read(request_, Answer(status, body=b'{"success":true}'))
+        error = caught.value
+        expected: type[OmiError] = ResponseError
+        if hundred == 4:
+            expected = CLASSES.get(status, StatusError)
+        elif hundred == 5:
+            expected = ServerError
+        assert (status, expected) == (error.status, type(error))
+        certain = hundred == 4 and status not in (408, 425)
+        again = status in (408, 425, 429) or (hundred == 5 and status not in (501, 505, 511))
+        assert ("not_applied" if certain else "unknown", again) == (error.outcome, error.retryable), status
+        assert str(status) in str(error)
+        assert None is error.retry_after
+
+
+@pytest.mark.parametrize("body", [b"", b'{"success":true}', b'{"success":true,"more":[1]}', b' {"success" :\ntrue}'])
+def test_every_2xx_of_a_delete(body: bytes) -> None:
+    """Each 2xx of a DELETE is read by its body, and a 202 alone is not confirmed."""
+    for status in range(200, 300):
+        deletion = _protocol.read(delete(), Answer(status, body=body))
+        assert Deletion(conversation_id="conv_1", confirmed=status != 202) == deletion
+        refused(delete(), full(), status)
+
+
+@pytest.mark.parametrize("body", [b"", b"null", b'{"success":true}'])
+def test_every_2xx_of_an_update(body: bytes) -> None:
+    """Each 2xx of a PATCH is read by its body."""
+    for status in range(200, 300):
+        assert "conv_1" == read(full(), status).id
+        refused(update(), body, status)
+
+
+def test_denied_success() -> None:
+    """A DELETE whose success is denied is not worth repeating, one that cannot be read is."""
+    assert not refused(delete(), {"success": False}).retryable
+    assert refused(delete(), {"success": "false"}).retryable
+
+
+@pytest.mark.parametrize("name", ["success", "Success", "ok"])
+def test_success(name: str) -> None:
+    """Nothing but the JSON word true under its very name makes a DELETE a success."""
+    for value in (*VALUES.values(), "true", 1, 1.0):
+        if name == "success" and value is True:
+            assert _protocol.read(delete(), Answer(200, body=compact({name: value}))).confirmed
+        else:
+            assert "$.success" == refused(delete(), {name: value}).path, value
+
+
+# Texts from the wire
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("plain", "plain"),
+        ("Ärger 🚪", "Ärger 🚪"),
+        ("a\nb\r\x1b[31m\x07\x00c\x7f", "a?b??[31m??c?"),
+        ("\u202eevil\u2066\u200b\ud800", "?evil???"),
+        (f"key {KEY} here", "key omi_dev_*** here"),
+        (f"Bearer {KEY.upper()}", "Bearer omi_DEV_***"),
+        ("omi_mcp_0123,omi_dev_4567 x", "omi_mcp_*** x"),
+        ("x" * 200, "x" * 200),
+        ("x" * 201, "x" * 197 + "..."),
+        ("x" * 10**6, "x" * 197 + "..."),
+        ("", ""),
+    ],
+)
+def test_clean(text: str, cleaned: str) -> None:
+    """Text of the server's is shown without keys, without what is not printable, and not at length."""
+    assert cleaned == _protocol.clean(text)
+
+
+@steady
+@given(st.text(max_size=2000), st.text("0123456789abcdef", min_size=8, max_size=64), st.text(max_size=2000))
+def test_clean_any_text(before: str, secret: str, after: str) -> None:
+    """Wherever a key stands in a text, it does not get through."""
+    cleaned = _protocol.clean(f"{before}omi_dev_{secret} {after}")
+    assert len(cleaned) <= 200
+    assert cleaned.isprintable()
+    assert f"omi_dev_{secret}" not in cleaned
+
+
+@pytest.mark.parametrize(
+    ("detail", "kept"),
+    [
+        ("text", "text"),
+        ({"code": "c", "retryable": False, "n": 1.5}, {"code": "c", "retryable": False, "n": 1.5}),
+        ({"a": {"b": {"c": {"d": {"e": {}}}}}}, {"a": {"b": {"c": {"d": {"e": "..."}}}}}),
+        ({"a": [[[["x"]]]]}, {"a": [[[["x"]]]]}),
+        ({"a": [[[[["x"]]]]]}, {"a": [[[["..."]]]]}),
+        ({f"k {KEY}": f"\x1b{KEY}"}, {"k omi_dev_***": "?omi_dev_***"}),
+        (None, None),
+        (True, None),
+        (3, None),
+        ([], None),
+        ([[]], None),
+        ([{"loc": ["body"], "msg": "m"}], None),
+        ([{"loc": ["body", True], "msg": "m", "type": "t"}], None),
+        ([{"loc": ["body", 1.5], "msg": "m", "type": "t"}], None),
+        ([{"loc": [], "msg": "m", "type": "t"}], ": m"),
+        ([{"loc": ["a", 1], "msg": f"m\x00{KEY}", "type": "t"}, 5], "a.1: m?omi_dev_***"),
+    ],
+)
+def test_detail(detail: object, kept: object) -> None:
+    """The server's detail is kept as text or object, cleaned, and no deeper than is sensible."""
+    assert kept == error_of(422, {"detail": detail}).detail
+
+
+@pytest.mark.parametrize("body", [b"", b"x", b"[]", b"null", b'{"detail":', b"\xff", b"[" * 60_000, b'{"detail":NaN}'])
+@pytest.mark.parametrize("status", [400, 422, 429, 500, 503])
+def test_unreadable_detail(status: int, body: bytes) -> None:
+    """An error whose body cannot be read is what its status says, without a detail."""
+    error = error_of(status, body)
+    assert (status, None) == (error.status, error.detail)
+
+
+@pytest.mark.parametrize(
+    ("words", "scope"),
+    [
+        ("Insufficient permissions. Required scope: conversations:write", "conversations:write"),
+        ("Required scope: action_items:read.", "action_items:read"),
+        ("Insufficient permissions", None),
+        ({"scope": "conversations:write"}, None),
+        (None, None),
+    ],
+)
+def test_required_scope(words: object, scope: str | None) -> None:
+    """A 403 names the missing scope where the server did."""
+    error = error_of(403, {"detail": words})
+    assert isinstance(error, PermissionDeniedError)
+    assert scope == error.required_scope
+
+
+# JSON
+
+
+@pytest.mark.scenario(100, 101, 103, 104)
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (b"", "not JSON"),
+        (b" ", "not JSON"),
+        (b"{", "not JSON"),
+        (b"{}x", "not JSON"),
+        (b"{}\x00", "not JSON"),
+        (b"{} {}", "not JSON"),
+        (b"{'a': 1}", "not JSON"),
+        (b'{"a": 1,}', "not JSON"),
+        (b"[01]", "not JSON"),
+        (b"[+1]", "not JSON"),
+        (b"[.5]", "not JSON"),
+        (b'["\n"]', "not JSON"),
+        (b"[NaN]", "not JSON"),
+        (b"[Infinity]", "not JSON"),
+        (b"[-Infinity]", "not JSON"),
+        (b"[" + b"9" * 5000 + b"]", "not JSON"),
+        (b'{"a": 1, "a": 1}', "not JSON"),
+        (b'{"success": true, "success": false}', "not JSON"),
+        (b'[{"b": {"a": 1, "\\u0061": 2}}]', "not JSON"),
+        (b"\xef\xbb\xbf{}", "not JSON"),
+        ('{"a": "é"}'.encode("latin-1"), "not UTF-8"),
+        ("{}".encode("utf-16"), "not UTF-8"),
+        ("{}".encode("utf-16-le"), "not JSON"),
+        ("{}".encode("utf-32"), "not UTF-8"),
+        (b'"\xed\xa0\x80"', "not UTF-8"),
+        (b'"\xc0\xaf"', "not UTF-8"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"[" * 100_000 + b"]" * 100_000, "nested too deeply"),
+        (b'{"a":' * 100_000, "nested too deeply"),
+    ],
+)
+def test_not_json(body: bytes, problem: str) -> None:
+    """Only UTF-8 that is JSON to the letter is read, and what is wrong with the rest is told in our own words."""
+    with pytest.raises(Unreadable) as caught:
+        parse(body)
+    assert (problem, "$") == (caught.value.problem, caught.value.path)
+    assert None is caught.value.__context__
+
+
+@pytest.mark.scenario(102)
+def test_deep_in_a_field_that_nobody_reads() -> None:
+    """Even an unknown field must not be nested without end."""
+    body = compact(full())[:-1] + b',"more":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    assert "nested too deeply" in str(refused(update(), body))
+
+
+@pytest.mark.scenario(103)
+@pytest.mark.parametrize("number", [b"1e400", b"-1e400", b"1e999999999", b"9007199254740993", b"1" * 400])
+def test_numbers_that_do_not_fit(number: bytes) -> None:
+    """A number that a float cannot hold is refused where a float is wanted."""
+    body = compact(full()).replace(b'"latitude":52.5', b'"latitude":' + number)
+    assert "$.geolocation.latitude" == refused(update(), body).path
+
+
+@pytest.mark.scenario(101)
+def test_every_cut() -> None:
+    """No beginning of an answer is taken for the whole, and no error shows any of it."""
+    body = compact(with_field(FIELDS[0], "conv_1")).replace(b"Hello.", b"SECRET")
+    for size in range(len(body)):
+        error = refused(update(), body[:size])
+        assert "$" == error.path
+        assert "SECRET" not in "".join(traceback.format_exception(error)) + str(vars(error))
+    assert "SECRET" == update().decode(Answer(200, body=body)).transcript_segments[0].text  # type: ignore[index]
+    for size in range(1, len(b'{"success":true}')):
+        refused(delete(), b'{"success":true}'[:size])
+
+
+# Models
+
+
+def test_full() -> None:
+    """Every field of the answer arrives, in its own type."""
+    conversation = read(full())
+    assert datetime(2026, 1, 20, 10, 0, 0, 123456, tzinfo=UTC) == conversation.created_at
+    assert datetime(2026, 1, 20, 10, tzinfo=UTC) == conversation.finished_at
+    assert Category.WORK is conversation.structured.category
+    assert isinstance(conversation.structured.action_items, tuple)
+    assert 13.0 == conversation.geolocation.longitude  # type: ignore[union-attr]
+    for field in FIELDS:
+        value = field.read(conversation)
+        assert value is not None
+        assert value != field.default, field.text
+
+
+@pytest.mark.scenario(105)
+@every_field
+def test_wrong_kinds(field: Field) -> None:
+    """A field takes values of its own JSON kind only: nothing is converted, and the error names the field."""
+    accepted = 0
+    for name, value in VALUES.items():
+        document = with_field(field, value)
+        if accepts(field.type, value) and field.path != ("id",):  # none of them is the id that was asked for
+            accepted += 1
+            result = field.read(read(document))
+            expected = datetime.fromisoformat(TIME) if value == TIME and type(result) is not str else value
+            assert expected == (list(result) if isinstance(result, tuple) else result), name
+            continue
+        error = refused(update(), document)
+        assert error.path is not None
+        assert error.path.startswith(field.text), name
+        assert error.path in str(error) or field.path == ("id",)
+        assert all(text not in str(error) for text in ("12", "false", "2026-01-20")), name
+    assert (0 == accepted) == (field.path in (("id",), ("structured",)))
+    assert accepted < len(VALUES)
+
+
+@pytest.mark.scenario(105)
+@pytest.mark.parametrize("document", [None, True, 7, 1.5, "text", [], [full()], {}, {"conversation": full()}])
+def test_another_document(document: object) -> None:
+    """What is not a conversation at all is refused, and not with another exception."""
+    assert ("$.id" if type(document) is dict else "$") == refused(update(), document).path
+
+
+@pytest.mark.scenario(106)
+def test_unknown_fields() -> None:
+    """Fields that this version does not know change nothing, wherever they stand and whatever they hold."""
+    document = full()
+
+    def extend(node: object) -> None:
+        if isinstance(node, dict):
+            for value in list(node.values()):
+                extend(value)
+            node.update({f"new_{number}": copy.deepcopy(value) for number, value in enumerate(VALUES.values())})
+            node.update({"": 1, "__class__": "x", "self": None, "status": "deleted", "discarded": 5, "ünï": []})
+        elif isinstance(node, list):
+            for value in node:
+                extend(value)
+
+    extend(document)
+    assert read(full()) == read(document)
+
+
+@pytest.mark.scenario(107)
+@every_field
+def test_missing_fields(field: Field) -> None:
+    """A field that is missing has its default; one that has none is named."""
+    document = without_field(field)
+    if field.default is attrs.NOTHING:
+        error = refused(update(), document)
+        assert field.text == error.path
+        assert "missing" in str(error)
+    else:
+        assert field.default == field.read(read(document))
+
+
+@pytest.mark.scenario(107)
+def test_smallest() -> None:
+    """The five fields that the specification requires are enough."""
+    structured = {"title": "", "overview": "", "category": "other"}
+    document = {"id": "conv_1", "created_at": TIME, "started_at": None, "finished_at": None, "structured": structured}
+    conversation = read(document)
+    assert ("", "🧠", ()) == (
+        conversation.structured.title,
+        conversation.structured.emoji,
+        conversation.structured.action_items,
+    )
+    assert None is conversation.transcript_segments
+
+
+@pytest.mark.scenario(108)
+@pytest.mark.parametrize("category", Category)
+def test_known_categories(category: Category) -> None:
+    """A category that is known is a member of the enumeration."""
+    document = full()
+    document["structured"]["category"] = str(category)
+    assert category is read(document).structured.category
+
+
+@pytest.mark.scenario(108)
+@steady
+@given(st.text(st.characters(exclude_categories=["Cs"])), st.text(st.characters(exclude_categories=["Cs"])))
+def test_open_enumerations(category: str, source: str) -> None:
+    """Any other category or source is kept as the text that it is."""
+    document = full()
+    document["structured"]["category"] = category
+    document["source"] = source
+    conversation = read(document)
+    assert (category, source) == (conversation.structured.category, conversation.source)
+    assert isinstance(conversation.structured.category, str)
+
+
+MOMENT = datetime(2026, 1, 20, 10, tzinfo=UTC)
+
+
+@pytest.mark.scenario(109)
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("2026-01-20T10:00:00", MOMENT),  # without an offset: UTC
+        ("2026-01-20T10:00:00Z", MOMENT),
+        ("2026-01-20t10:00:00Z", MOMENT),
+        ("2026-01-20 10:00:00", MOMENT),
+        ("2026-01-20 10:00:00+00:00", MOMENT),
+        ("2026-01-20T10:00:00-00:00", MOMENT),
+        ("2026-01-20T12:00:00+02:00", MOMENT),
+        ("2026-01-20T04:30:00-05:30", MOMENT),
+        ("2026-01-20T10:00:00.5Z", MOMENT + timedelta(seconds=0.5)),
+        ("2026-01-20T10:00:00.123456Z", MOMENT + timedelta(microseconds=123456)),
+        ("2026-01-20T10:00:00.123456789", MOMENT + timedelta(microseconds=123456)),
+        ("0002-01-01T00:00:00+14:00", datetime(1, 12, 31, 10, tzinfo=UTC)),
+        ("9998-12-31T23:59:59-14:00", datetime(9999, 1, 1, 13, 59, 59, tzinfo=UTC)),
+    ],
+)
+def test_times(text: str, time: datetime) -> None:
+    """A date and time is read as the moment it names, and is always aware."""
+    result = structure(text, datetime)
+    assert time == result == result.astimezone(UTC)
+    assert None is not result.utcoffset()
+    assert str(result) == str(datetime.fromisoformat(result.isoformat()))
+
+
+@pytest.mark.scenario(109)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "now",
+        "2026-01-20",
+        "20260120",
+        "20260120T100000Z",
+        "2025-W04-1",
+        "2025-W04-1T10:00:00Z",
+        "2026-020T10:00:00Z",
+        "2026-01-20T10",
+        "2026-01-20T10:00",
+        "2026-01-20T24:00:00Z",
+        "2026-01-20T25:00:00Z",
+        "2026-01-20T10:60:00Z",
+        "2026-01-20T10:00:60Z",
+        "2026-02-30T10:00:00Z",
+        "2026-13-01T10:00:00Z",
+        "2026-00-01T10:00:00Z",
+        "0000-01-01T00:00:00Z",
+        "0001-01-01T00:00:00+14:00",  # not in the calendar of UTC
+        "9999-12-31T23:59:59-14:00",
+        "10000-01-01T00:00:00Z",
+        "-2026-01-20T10:00:00Z",
+        "2026-01-20_10:00:00Z",
+        "2026-01-20T10-00-00Z",
+        "2026-01-20T10:00:00+24:00",
+        "2026-01-20T10:00:00Zulu",
+        "2026-01-20T10:00:00 CET",
+        "2026-01-20T10:00:00Z\n",
+        " 2026-01-20T10:00:00Z",
+        "２０２６-01-20T10:00:00Z",
+        "2026-01-20T10:00:00.\u0661Z",
+        "2026-01-20T10:00:00\ud800",
+        "1768903200.0000000000000",
+    ],
+)
+def test_not_times(text: str) -> None:
+    """What is not a date and time, or is none in the calendar, is refused on every Python alike."""
+    with pytest.raises(Unreadable, match=r"^not a date and time at \$$"):
+        structure(text, datetime)
+
+
+@pytest.mark.scenario(109)
+@pytest.mark.parametrize("number", [0, 1768903200, 1768903200.5, True, None, [2026, 1, 20], {}])
+def test_numbers_are_not_times(number: object) -> None:
+    """A time is text."""
+    with pytest.raises(Unreadable, match="not a string"):
+        structure(number, datetime)
+
+
+@pytest.mark.scenario(109)
+@steady
+@given(st.text(max_size=40) | st.datetimes(timezones=st.just(timezone(timedelta(hours=-7)))).map(datetime.isoformat))
+def test_any_text_as_a_time(text: str) -> None:
+    """Any text is an aware time or unreadable, and the error does not repeat it."""
+    try:
+        time = structure(text, datetime)
+    except Unreadable as error:
+        problem = str(error)
+    else:
+        assert None is not time.utcoffset()
+        assert time == time.astimezone(UTC)
+        return
+    assert "not a date and time at $" == problem
+
+
+ODD = 'a\ud800b\x00c\u202ed\u2066e\x1b[31mf\x85g\u200bh"'
+
+
+@pytest.mark.scenario(110)
+def test_odd_characters() -> None:
+    """Odd characters stay in the model as the server has them, and do no harm where it is shown."""
+    document = {**full(), **dict.fromkeys(("language", "source", "folder_id", "folder_name"), ODD)}
+    document["structured"] |= {"title": ODD, "overview": ODD, "emoji": ODD, "category": ODD}
+    document["transcript_segments"][0] |= {"text": ODD, "id": ODD, "speaker_name": ODD}
+    document["geolocation"]["location_type"] = ODD
+    document["structured"]["action_items"][0]["conversation_id"] = ODD
+    conversation = _protocol.read(update(), Answer(200, body=json.dumps(document).encode()))
+    assert ODD == conversation.structured.title == conversation.structured.category == conversation.source
+    assert conversation.transcript_segments is not None
+    parts = [conversation.geolocation, *conversation.transcript_segments, *conversation.structured.action_items]
+    for value in (conversation, conversation.structured, *parts):
+        for text in (repr(value), str(value), f"{value}"):
+            assert text.isprintable()
+            assert text.encode().isascii() or "🚪" in text
+
+
+@pytest.mark.scenario(110)
+@every_field
+def test_odd_characters_in_errors(field: Field) -> None:
+    """No error shows a value, however odd."""
+    error = refused(update(), json.dumps(with_field(field, [{"title": ODD}, ODD])).encode())
+    assert "[31m" not in str(error)
