@@ -20,7 +20,13 @@ def main() -> int:
     problems = []
     names = zipfile.ZipFile(wheel).namelist()
     problems += [f"wheel: {name} does not belong" for name in names if not re.fullmatch(WHEEL, name)]
-    for wanted in ("omi_async/py.typed", "omi_sync/py.typed", "omi_sync/_bridge.py", "omi_async/sandbox/server.py"):
+    for wanted in (
+        "omi_async/py.typed",
+        "omi_sync/py.typed",
+        "omi_sync/_bridge.py",
+        "omi_sync/command.py",
+        "omi_async/sandbox/server.py",
+    ):
         if wanted not in names:
             problems.append(f"wheel: {wanted} is missing")
     if "omi_sync/_generate.py" in names:

@@ -290,17 +290,22 @@ class _Job(Generic[R]):
         self._busy.clear()
         for worker in self._between:
             worker.cancel()
-        if self._workers:
-            await asyncio.wait(self._workers)
-        await source.aclose()
-        if self._journal is not None:
-            await self._journal.aclose()
+        try:
+            if self._workers:
+                await asyncio.wait(self._workers)
+        finally:
+            # Only an impatient caller leaves workers behind here.
+            for worker in self._workers:
+                worker.cancel()
+            await source.aclose()
+            if self._journal is not None:
+                await self._journal.aclose()
 
     def progress(self) -> BulkProgress:
         settled = sum(self._counts.values())
         rate = self._rate(settled - self._resumed)
         left = None if self._total is None else max(0, self._total - settled)
-        end = None if left is None or not rate else datetime.now(UTC) + timedelta(hours=left / rate)
+        end = None if left is None or not rate else self._end(left, rate)
         return BulkProgress(
             done=self._counts[BulkStatus.DONE],
             unconfirmed=self._counts[BulkStatus.UNCONFIRMED],
@@ -311,6 +316,14 @@ class _Job(Generic[R]):
             rate=rate,
             waiting_until=self._waiting_until,
             estimated_end=end,
+        )
+
+    def _end(self, left: int, rate: float) -> datetime:
+        if self._waiting_until is not None and self._gate.limit and self._gate.window:
+            windows = -(-left // self._gate.limit)  # the one that is waited for included
+            return self._waiting_until + timedelta(seconds=max(0, windows - 1) * self._gate.window)
+        return max(
+            datetime.now(UTC) + timedelta(hours=left / rate), self._waiting_until or datetime.min.replace(tzinfo=UTC)
         )
 
     def _rate(self, settled: int) -> float:
@@ -416,7 +429,9 @@ class _Job(Generic[R]):
             self._waiting_until = datetime.now(UTC) + timedelta(seconds=seconds)
             self._tell()
             await self._retrier.transport.pause(self._retrier.policy.sleep(seconds))
-        self._waiting_until = None
+        if self._waiting_until is not None:
+            self._waiting_until = None
+            self._tell()
         return self._stopped is None
 
     async def _settle(self, item: _Item) -> _Item | None:

@@ -306,10 +306,15 @@ def stream(bridge: Bridge[Any], target: _Taken[O], items: object) -> Generator[O
     """Iterate over a bulk job of the loop's; leaving early ends the job."""
     fed = items if isinstance(items, Feed) else None
     outcomes: deque[O] = deque()
+
+    async def take() -> None:
+        # Kept from here on: an interrupt may strike before the caller's thread has them.
+        outcomes.extend(await target._take())
+
     try:
         while True:
             try:
-                outcomes.extend(bridge.run(target._take(), fed))
+                bridge.run(take(), fed)
             except StopAsyncIteration:
                 return
             while outcomes:

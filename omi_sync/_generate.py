@@ -333,9 +333,9 @@ class Facade:
         for default in defaults:
             self._collect(default, quoted=False)
         dropped_lines: set[int] = set()
-        for each, default in zip(spec.kwonlyargs, spec.kw_defaults, strict=True):
+        for each, value in zip(spec.kwonlyargs, spec.kw_defaults, strict=True):
             if each.arg in DROPPED_PARAMETERS:
-                end = each.end_lineno if default is None else default.end_lineno
+                end = each.end_lineno if value is None else value.end_lineno
                 dropped_lines.update(range(each.lineno, (end or each.lineno) + 1))
         if any(each.lineno in dropped_lines for each in kept):
             raise refuse(self.source.path, node, f"{node.name}: a dropped parameter needs a line of its own")

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from omi_sync import Sandbox
 
@@ -14,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def blocks() -> list[object]:
+def blocks() -> list[ParameterSet]:
     found = []
     for page in PAGES:
         for number, match in enumerate(re.finditer(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S), 1):
@@ -22,8 +23,10 @@ def blocks() -> list[object]:
     return found
 
 
-def run(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
-    variables = {**os.environ, **environment, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
+def run(
+    *arguments: str, environment: dict[str, str] | None = None, cwd: Path = ROOT
+) -> subprocess.CompletedProcess[str]:
+    variables = {**os.environ, **(environment or {}), "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
     return subprocess.run(
         [sys.executable, "-X", "dev", "-W", "error", *arguments],
         env=variables,
@@ -39,7 +42,8 @@ def run(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.Com
 def test_example_runs(program: str, tmp_path: Path) -> None:
     """An example ends well and in silence on stderr, with every warning an error."""
     with Sandbox() as sandbox:
-        result = run("-c", program, cwd=tmp_path, OMI_API_KEY=sandbox.api_key, OMI_API_BASE=sandbox.url)
+        settings = {"OMI_API_KEY": sandbox.api_key, "OMI_API_BASE": sandbox.url}
+        result = run("-c", program, cwd=tmp_path, environment=settings)
     assert (0, "") == (result.returncode, result.stderr)
 
 
@@ -57,9 +61,9 @@ def test_quickstart_spares_the_real_api() -> None:
     with Sandbox() as sandbox:
         settings = {"OMI_API_KEY": sandbox.api_key, "OMI_API_BASE": sandbox.url}
         path = str(ROOT / "docs/examples/quickstart.py")
-        assert 1 == run(path, **settings).returncode
+        assert 1 == run(path, environment=settings).returncode
         assert [] == sandbox.requests
-        assert 0 == run(path, "--conversation", "conv_noise", "--delete", **settings).returncode
+        assert 0 == run(path, "--conversation", "conv_noise", "--delete", environment=settings).returncode
         assert ["DELETE"] == [request.method for request in sandbox.requests]
 
 
