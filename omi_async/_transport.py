@@ -1,6 +1,7 @@
 """One attempt on the wire; beside the sandbox the only file that imports aiohttp."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -10,9 +11,11 @@ import aiohttp
 import attrs
 from yarl import URL
 
+from ._fork import keep_for_ever
 from ._protocol import Answer, Request
 from .errors import (
     ClientClosedError,
+    ConfigurationError,
     EventLoopError,
     OmiError,
     Outcome,
@@ -97,6 +100,10 @@ class _Connector(aiohttp.TCPConnector):
         attempt.connected = True
         return connection
 
+    def give_up(self) -> None:
+        """Close at once and in silence, on a loop that does not run any more."""
+        self._close()
+
     def _usable(self, protocol: "ResponseHandler | None", attempt: Attempt) -> bool:
         if protocol is None or protocol not in self._served:
             return True
@@ -119,6 +126,8 @@ class Transport:
         max_connections: int,
         session: aiohttp.ClientSession | None,
     ) -> None:
+        if session is not None and not isinstance(session, aiohttp.ClientSession):
+            raise ConfigurationError("session must be an aiohttp.ClientSession.")
         self._base_url = base_url
         self._origin = URL(base_url, encoded=True).origin()
         self._headers = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": user_agent}
@@ -141,18 +150,24 @@ class Transport:
             session=None,
         )
         """A transport of the same settings that shares nothing with this one, for the child of a fork."""
+        self._opened_by = 0  # process id
         self.closed = False
 
     async def send(self, request: Request[Any], attempt: Attempt) -> Answer:
         """Make one attempt, which is at most one request on the wire."""
-        session = self._ready()
-        await self._take_slot(attempt)
-        # Nothing is known of a foreign connector's phases: there, every attempt may have left.
-        attempt.connected = self._borrowed
+        self._check()
+        if self._slots.locked():
+            await self._wait_for_slot(attempt)
+        else:
+            await self._slots.acquire()
         token = _current.set(attempt)
-        timer = asyncio.timeout(_shorter(attempt.limit, attempt.left()))
-        self._sending.add(timer)
+        timer: asyncio.Timeout | None = None
         try:
+            session = self._ready(attempt)
+            # Nothing is known of a foreign connector's phases: there, every attempt may have left.
+            attempt.connected = self._borrowed
+            timer = asyncio.timeout(_shorter(attempt.limit, attempt.left()))
+            self._sending.add(timer)
             async with (
                 timer,
                 session.request(
@@ -169,16 +184,25 @@ class Transport:
             ):
                 return await _read(response, attempt)
         except (aiohttp.ClientError, TimeoutError) as error:
+            if timer is None:
+                raise
             failure = self._failure(error, attempt, timed_out=timer.expired())
-        except RuntimeError:
+        except RuntimeError as error:
             # No thread to look up the host's name: the interpreter is shutting down.
-            if attempt.connected:
+            if timer is None or attempt.connected:
+                error.with_traceback(None)
                 raise
             failure = ClientClosedError("the program is ending, no connection can be made any more.")
+        except BaseException as error:
+            # A cancellation passes through frames of aiohttp that hold the key; whoever reads its traceback, with
+            # the locals of each frame, must not find it there.
+            error.with_traceback(None)
+            raise
         finally:
             _current.reset(token)
             self._slots.release()
-            self._sending.discard(timer)
+            if timer is not None:
+                self._sending.discard(timer)
             if not self._sending:
                 self._idle.set()
         # Raised here, not above: aiohttp's errors hold the request with its key, and must not be the context.
@@ -202,15 +226,18 @@ class Transport:
     async def aclose(self) -> None:
         if self.closed:
             return
+        if self._loop is None:  # never used: there is nothing to wait for, and nothing to wait on
+            self.closed = True
+            return
         loop = asyncio.get_running_loop()
-        if self._loop is not None and self._loop is not loop and not self._loop.is_closed():
+        if self._loop is not loop and not self._loop.is_closed():
             raise _other_loop()
         self.closed = True
         try:
-            for timer in self._waiting:
-                timer.reschedule(loop.time())
-            if self._sending and self._loop is loop:
-                await self._finish(loop)
+            if self._loop is loop:
+                _end(self._waiting, loop)
+                if self._sending:
+                    await self._finish(loop)
         finally:
             if self._session is not None and not self._borrowed:
                 await self._session.close()
@@ -222,8 +249,7 @@ class Transport:
             async with asyncio.timeout(_CLOSE_GRACE):
                 await self._idle.wait()
         except TimeoutError:
-            for timer in self._sending:
-                timer.reschedule(loop.time())
+            _end(self._sending, loop)
             await self._idle.wait()
 
     def abandon(self) -> bool:
@@ -232,21 +258,38 @@ class Transport:
         if self.closed or self._borrowed or session is None or session.closed or loop is None:
             return False
         self.closed = True
-        if loop.is_running():
+        if self._opened_by != os.getpid():
+            keep_for_ever(session)
+        elif loop.is_running() and asyncio._get_running_loop() is not loop:
             asyncio.run_coroutine_threadsafe(session.close(), loop)
         else:
+            connector = session.connector
             session.detach()
+            if isinstance(connector, _Connector):
+                connector.give_up()
         return True
 
-    def _ready(self) -> aiohttp.ClientSession:
+    def _check(self) -> None:
         if self.closed:
             raise _closed()
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             if self._loop is not None:
                 raise _other_loop()
+            # aiohttp ties a session to the loop it was made on, and says so in no public way.
+            if self._session is not None and getattr(self._session, "_loop", loop) is not loop:
+                raise _other_loop()
             self._loop = loop
+
+    def _ready(self, attempt: Attempt) -> aiohttp.ClientSession:
+        """The session, if there is still time for an attempt."""
+        left = attempt.left()
+        if left is not None and left <= 0:
+            raise RequestTimeoutError("the time for the whole call was over before an attempt could be made.")
+        if self.closed:
+            raise _closed()
         if self._session is None:
+            self._opened_by = os.getpid()
             self._session = aiohttp.ClientSession(
                 connector=_Connector(), cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
             )
@@ -254,25 +297,19 @@ class Transport:
             raise ClientClosedError("the borrowed session is closed.")
         return self._session
 
-    async def _take_slot(self, attempt: Attempt) -> None:
-        if not self._slots.locked():
-            await self._slots.acquire()
-        else:
-            timed_out = False
-            try:
-                async with asyncio.timeout(attempt.left()):
-                    await self.pause(self._slots.acquire())
-            except TimeoutError:
-                timed_out = True
-            if timed_out:
-                raise RequestTimeoutError(f"none of the {self._max_connections} connections became free in time.")
-        left = attempt.left()
-        if left is not None and left <= 0:
-            self._slots.release()
-            raise RequestTimeoutError("the time for the whole call was over before an attempt could be made.")
+    async def _wait_for_slot(self, attempt: Attempt) -> None:
+        try:
+            async with asyncio.timeout(attempt.left()):
+                await self.pause(self._slots.acquire())
+            return
+        except TimeoutError:
+            pass
+        raise RequestTimeoutError(f"none of the {self._max_connections} connections became free in time.")
 
     def _failure(self, error: Exception, attempt: Attempt, *, timed_out: bool) -> OmiError:
         outcome: Outcome = "unknown" if attempt.connected else "not_applied"
+        if self._borrowed and self._session is not None and self._session.closed and not timed_out:
+            return ClientClosedError("the borrowed session is closed.", outcome=outcome)
         if self.closed:
             return ClientClosedError("the client was closed while the call was under way.", outcome=outcome)
         if timed_out:
@@ -362,6 +399,12 @@ async def _read(response: aiohttp.ClientResponse, attempt: Attempt) -> Answer:
 
 def _too_large(status: int) -> ResponseError:
     return ResponseError(f"the server's answer is larger than {_BODY_LIMIT} bytes.", outcome="unknown", status=status)
+
+
+def _end(timers: set[asyncio.Timeout], loop: asyncio.AbstractEventLoop) -> None:
+    for timer in timers:
+        if not timer.expired():
+            timer.reschedule(loop.time())
 
 
 def _shorter(one: float | None, other: float | None) -> float | None:

@@ -55,19 +55,11 @@ class AsyncOmiClient:
         max_connections: int = 100,
         user_agent: str | None = None,
     ) -> None:
-        if type(max_connections) is not int or max_connections < 1:
-            raise ConfigurationError("max_connections must be a whole number of at least 1.")
-        if not isinstance(retry, RetryPolicy):
-            raise ConfigurationError("retry must be a RetryPolicy.")
-        self._base_url = _checked_base_url(base_url or os.environ.get("OMI_API_BASE") or _DEFAULT_BASE_URL)
-        self._transport = Transport(
-            api_key=_checked_key(os.environ.get("OMI_API_KEY") if api_key is None else api_key),
-            base_url=self._base_url,
-            user_agent=_checked_user_agent(user_agent),
-            max_connections=max_connections,
-            session=session,
-        )
-        self._retrier = Retrier(self._transport, Timeout.of(timeout), retry)
+        made = _made(api_key, base_url, timeout, retry, session, max_connections, user_agent)
+        del api_key  # private: a traceback that shows locals must not show it
+        if isinstance(made, ConfigurationError):
+            raise made
+        self._base_url, self._transport, self._retrier = made
         self.conversations = AsyncConversations(self._retrier)
         frame = sys._getframe(1)
         self._made_at = f"{frame.f_code.co_filename}:{frame.f_lineno}"
@@ -96,6 +88,8 @@ class AsyncOmiClient:
         await self.aclose()
 
     def __repr__(self) -> str:
+        if "_transport" not in self.__dict__:  # in the traceback of a refused setting
+            return f"<{type(self).__name__} not made>"
         return f"<{type(self).__name__} {self._base_url} {'closed' if self.closed else 'open'}>"
 
     def __reduce__(self) -> NoReturn:
@@ -103,7 +97,7 @@ class AsyncOmiClient:
 
     def __del__(self) -> None:
         transport = self.__dict__.get("_transport")  # missing where __init__ refused a setting
-        if transport is not None and not sys.is_finalizing() and transport.abandon():
+        if transport is not None and transport.abandon() and not sys.is_finalizing():
             warnings.warn(f"{self!r} made at {self._made_at} was not closed", ResourceWarning, stacklevel=2)
 
     def _renew_after_fork(self) -> Transport:
@@ -114,12 +108,44 @@ class AsyncOmiClient:
         return inherited
 
 
+def _made(
+    api_key: str | None,
+    base_url: str | None,
+    timeout: Timeout | float,
+    retry: RetryPolicy,
+    session: "ClientSession | None",
+    max_connections: int,
+    user_agent: str | None,
+) -> tuple[str, Transport, Retrier] | ConfigurationError:
+    """What a client is made of, or the refusal of a setting: a value, so that no frame with the key is in its trace."""
+    try:
+        if type(max_connections) is not int or max_connections < 1:
+            raise ConfigurationError("max_connections must be a whole number of at least 1.")
+        if not isinstance(retry, RetryPolicy):
+            raise ConfigurationError("retry must be a RetryPolicy.")
+        limits = Timeout.of(timeout)
+        url = _checked_base_url((os.environ.get("OMI_API_BASE") or _DEFAULT_BASE_URL) if base_url is None else base_url)
+        transport = Transport(
+            api_key=_checked_key(os.environ.get("OMI_API_KEY") if api_key is None else api_key),
+            base_url=url,
+            user_agent=_checked_user_agent(user_agent),
+            max_connections=max_connections,
+            session=session,
+        )
+    except ConfigurationError as error:
+        refusal = error.with_traceback(None)
+    else:
+        return url, transport, Retrier(transport, limits, retry)
+    return refusal
+
+
 def _checked_key(key: str | None) -> str:
     """Refuse what cannot be a key, without ever repeating it."""
     if not key:
         raise ConfigurationError("no API key: pass api_key or set OMI_API_KEY.")
     if not isinstance(key, str):
         raise ConfigurationError("api_key must be a str.")
+    key = str.__str__(key)  # the text itself, whatever a subclass makes of str() or format()
     if key.lower().startswith("bearer"):
         raise ConfigurationError("api_key is the key alone, without the word Bearer in front.")
     if key.endswith(("\n", "\r")):
@@ -141,16 +167,21 @@ def _checked_key(key: str | None) -> str:
 def _checked_base_url(url: str) -> str:
     if not isinstance(url, str) or not re.fullmatch(r"[\x21-\x7e]+", url):
         raise ConfigurationError("base_url must be a str of visible ASCII characters, without blanks.")
+    url = str.__str__(url)
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise ConfigurationError("base_url is not a URL.") from None
+        parts, port = urlsplit(""), None  # refused below, where the parser's error is not the context
     if "@" in parts.netloc:
         raise ConfigurationError("base_url must not carry a user name or password.")
     if "?" in url or "#" in url:
         raise ConfigurationError("base_url must not have a query or a fragment.")
-    if not parts.hostname or port == 0 or not re.fullmatch(r"[A-Za-z0-9.:\[\]_-]+", parts.netloc):
+    if (
+        not parts.hostname
+        or port == 0
+        or not re.fullmatch(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?", parts.netloc)
+    ):
         raise ConfigurationError("base_url must name a host, and a port other than 0 if any.")
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
         raise ConfigurationError("base_url must begin with https://; http:// is for loopback hosts only.")
@@ -175,4 +206,4 @@ def _checked_user_agent(user_agent: str | None) -> str:
         raise ConfigurationError("user_agent must be visible ASCII words, such as my-bot/1.0.")
     if len(user_agent) > _USER_AGENT_LIMIT:
         raise ConfigurationError(f"user_agent is longer than {_USER_AGENT_LIMIT} characters.")
-    return f"{user_agent} {own}"
+    return f"{str.__str__(user_agent)} {own}"

@@ -6,7 +6,6 @@ was said. All of SQLite happens on one thread of the journal's own: the event lo
 """
 
 import asyncio
-import ctypes
 import errno
 import os
 import sqlite3
@@ -17,6 +16,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple, ParamSpec, TypeAlias, TypeVar
 from weakref import WeakSet
 
+from ._fork import keep_for_ever
 from .errors import JournalError
 
 P = ParamSpec("P")
@@ -357,7 +357,7 @@ def _after_fork_in_child() -> None:
     for journal in list(_journals):
         journal._problem = _FORKED
         # Closed in the child, even by the end of its interpreter, SQLite would take the WAL from under the parent.
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(journal._connection))
+        keep_for_ever(journal._connection)
 
 
 if hasattr(os, "register_at_fork"):

@@ -292,7 +292,7 @@ class Call(Generic[T]):
         else:
             self._budget.deposit(self._spent)
             return result
-        raise failure
+        raise self._marked(failure)
 
     def _wait(self, state: RetryCallState) -> float:
         policy, failure = self._policy, _failure(state)
@@ -332,10 +332,19 @@ class Call(Generic[T]):
         try:
             await self._transport.pause(self._policy.sleep(seconds))
         except OmiError as error:
-            closed = error.with_traceback(None)
+            failure = error.with_traceback(None)
+            self._refund()
+        except BaseException:
+            self._refund()
+            raise
         else:
             return
-        raise self._marked(closed)
+        raise self._marked(failure)
+
+    def _refund(self) -> None:
+        """The retry that was paid for is not made."""
+        self._budget.deposit(self._spent)
+        self._spent = 0
 
 
 def _lost(failure: OmiError) -> bool:

@@ -5,21 +5,22 @@ fork, the end of the program, a forgotten client.
 """
 
 import asyncio
-import ctypes
 import itertools
 import os
 import sys
 import threading
 import warnings
 from collections import deque
-from collections.abc import Coroutine, Generator, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
+from contextlib import suppress
 from contextvars import Context, copy_context
 from operator import length_hint
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar
 from weakref import WeakSet
 
-from omi_async import AsyncOmiClient, ClientClosedError, EventLoopError
+from omi_async import AsyncOmiClient, ClientClosedError, EventLoopError, OmiError, TransportError
+from omi_async._fork import keep_for_ever
 
 I = TypeVar("I")  # noqa: E741 - an item of the input
 O = TypeVar("O")  # noqa: E741 - an outcome
@@ -52,13 +53,18 @@ _numbers = itertools.count(1)
 
 
 class Bridge(Generic[T]):
-    """Runs the coroutines of `target` on a private event loop, which starts with the first one."""
+    """Runs the coroutines of `target` on a private event loop, which starts with the first one.
+
+    Interrupts and the handlers of signals may strike between any two steps: each leaves things so that the next
+    call, or the next close, can go on from there.
+    """
+
+    _thread: "_LoopThread"  # there from the first call on
 
     def __init__(self, target: T) -> None:
         self.target = target
-        self._lock = threading.Lock()
-        self._thread: _LoopThread | None = None
         self._closed = False
+        self._elsewhere = False  # the target lives on in the process that this one was forked from
         frame = sys._getframe(2)  # the caller of the generated __init__
         self._made_at = f"{frame.f_code.co_filename}:{frame.f_lineno}"
         _bridges.add(self)
@@ -69,7 +75,7 @@ class Bridge(Generic[T]):
         thread: _LoopThread | None = None
         try:
             thread = self._serving()
-            thread.loop.call_soon_threadsafe(handoff.start, context=copy_context())
+            thread.submit(handoff.start, copy_context())
             handoff.wait(thread)
         except BaseException:
             # Ctrl-C, most often: the request must not go on behind the caller's back.
@@ -79,54 +85,57 @@ class Bridge(Generic[T]):
 
     def close(self) -> None:
         """Close the target on its loop and end the thread; again, or in the child of a fork, it does nothing."""
-        thread = self._serving() if not self._closed else None
-        with self._lock:
-            if self._closed or thread is None:
-                return
-            self._closed = True
-        thread.stop()
-        thread.join(_CLOSE_LIMIT)
+        thread = self.__dict__.get("_thread")
+        if thread is not None:
+            _refuse_own(thread)
+        self._closed = True
+        if self._elsewhere:
+            return
+        if thread is None or thread.stays_unstarted():
+            _at_once(self.target.aclose())
+        elif not thread.finished and not sys.is_finalizing():
+            if not thread.is_alive():  # it died: the target is closed on a loop that takes its place
+                thread = self._thread = _LoopThread(self.target)
+                thread.start()
+            thread.stop()
+            thread.join(_CLOSE_LIMIT)
 
     def _serving(self) -> "_LoopThread":
-        thread = self._thread
-        if thread is None or self._closed:
-            thread = self._start()
-        if thread.ident == threading.get_ident():
-            raise EventLoopError("called from the client's own event loop thread, which would wait for itself.")
+        thread: _LoopThread | None = self.__dict__.get("_thread")
+        if self._closed:
+            raise ClientClosedError("the client is closed.")
+        if sys.is_finalizing():
+            raise ClientClosedError("the program is ending.")
+        if thread is None:
+            # Of several threads, or a signal's handler in the middle of it, the first one's is taken by all.
+            thread = self.__dict__.setdefault("_thread", _LoopThread(self.target))
+        if not thread.started:
+            try:
+                thread.start()
+            except TransportError:
+                self.__dict__.pop("_thread", None)  # the next call tries again
+                raise
+        _refuse_own(thread)
         return thread
-
-    def _start(self) -> "_LoopThread":
-        with self._lock:
-            if self._closed or sys.is_finalizing():
-                raise ClientClosedError("the client is closed.")
-            if self._thread is None:
-                try:
-                    self._thread = _LoopThread(self.target)
-                except RuntimeError:  # no thread can be started any more
-                    problem = ClientClosedError("the program is ending.")
-                else:
-                    return self._thread
-                raise problem
-            return self._thread
 
     def _after_fork_in_child(self) -> None:
         # The loop's thread was not copied, the loop's epoll object and sockets are shared with the parent: closing
         # or collecting any of it here would break the parent's requests.
-        _keep_for_ever(self._thread)
-        self._thread = None
-        self._lock = threading.Lock()
+        keep_for_ever(self.__dict__.pop("_thread", None))
         if isinstance(self.target, AsyncOmiClient):
-            _keep_for_ever(self.target._renew_after_fork())
+            keep_for_ever(self.target._renew_after_fork())
         else:
-            self._closed = True  # a server lives on in the parent
+            self._closed = self._elsewhere = True
+            keep_for_ever(self.target)
 
     def __del__(self) -> None:
         thread = self.__dict__.get("_thread")
-        if thread is None or self._closed or sys.is_finalizing():
+        if thread is None or sys.is_finalizing() or thread.stays_unstarted():
             return
         thread.stop()  # not waited for: garbage is collected on any thread, the loop's own included
-        name = type(self.target).__name__.removeprefix("Async")
-        warnings.warn(f"{name} made at {self._made_at} was not closed", ResourceWarning, stacklevel=2)
+        if not self._closed:
+            name = type(self.target).__name__.removeprefix("Async")
+            warnings.warn(f"{name} made at {self._made_at} was not closed", ResourceWarning, stacklevel=2)
 
 
 class _LoopThread:
@@ -135,12 +144,15 @@ class _LoopThread:
     loop: asyncio.AbstractEventLoop
 
     def __init__(self, target: _Closable) -> None:
+        self.started = False
+        self.finished = False
+        """The target was closed in good order."""
         self._target = target
+        self._problem: OmiError | None = None
+        self._starting = threading.Lock()
         self._ready = threading.Event()
+        self._stop = asyncio.Event()
         self._thread = threading.Thread(target=self._main, name=f"omi-sync-{next(_numbers)}", daemon=True)
-        # Started in an empty context: nothing of the first caller's is seen by the calls of others.
-        Context().run(self._thread.start)
-        self._ready.wait()
 
     @property
     def ident(self) -> int | None:
@@ -150,25 +162,84 @@ class _LoopThread:
         # While the program ends, threads like this one stand still without ending.
         return self._thread.is_alive() and not sys.is_finalizing()
 
-    def stop(self) -> None:
+    def start(self) -> None:
+        """Start it unless somebody has, and wait until it serves."""
+        if self._starting.acquire(blocking=False):
+            try:
+                # In an empty context: nothing of the first caller's is seen by the calls of others.
+                Context().run(self._thread.start)
+            except RuntimeError:
+                self._problem = ClientClosedError("the program is ending, no thread can be started any more.")
+                self._ready.set()
+            except BaseException:
+                if self._thread.ident is None:
+                    self._starting.release()
+                raise
+        while not self._ready.wait(_LOOK):
+            if sys.is_finalizing():
+                raise ClientClosedError("the program is ending.")
+        if self._problem is not None:
+            raise self._problem
+        self.started = True
+
+    def stays_unstarted(self) -> bool:
+        """Whether it was not started and, from now on, never will be."""
+        return self._thread.ident is None and self._starting.acquire(blocking=False)
+
+    def submit(self, function: Callable[[], None], context: Context | None = None) -> None:
+        """Have the loop call a function soon."""
         try:
-            self.loop.call_soon_threadsafe(self._stop.set)
-        except RuntimeError:  # it has ended already
-            pass
+            self.loop.call_soon_threadsafe(function, context=context)
+        except RuntimeError:
+            ended = ClientClosedError("the client is closed.")
+        else:
+            return
+        raise ended
+
+    def stop(self) -> None:
+        """Have it close the target and end; it may have ended already."""
+        self._ready.wait(_CLOSE_LIMIT)
+        with suppress(ClientClosedError, AttributeError):
+            self.submit(self._stop.set)
 
     def join(self, timeout: float) -> None:
         self._thread.join(timeout)
 
     def _main(self) -> None:
-        with asyncio.Runner() as runner:
-            runner.run(self._serve())
+        try:
+            with asyncio.Runner() as runner:
+                runner.run(self._serve())
+        except OSError as error:  # no descriptor is left for the loop
+            if self._ready.is_set():
+                raise
+            self._problem = TransportError(f"no event loop could be started ({error.strerror}).", retryable=True)
+        finally:
+            self._ready.set()
 
     async def _serve(self) -> None:
         self.loop = asyncio.get_running_loop()
-        self._stop = asyncio.Event()
         self._ready.set()
         await self._stop.wait()
         await self._target.aclose()
+        self.finished = True
+        # Calls that were let go of get to say so themselves: the runner would cancel them once more.
+        ending = asyncio.all_tasks() - {asyncio.current_task()}
+        if ending:
+            await asyncio.wait(ending, timeout=_INTERRUPT_GRACE)
+
+
+def _refuse_own(thread: _LoopThread) -> None:
+    if thread.ident == threading.get_ident() and thread.is_alive():
+        raise EventLoopError("called from the client's own event loop thread, which would wait for itself.")
+
+
+def _at_once(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Close a target that no loop has used: it has nothing to wait for."""
+    try:
+        coroutine.send(None)
+    except StopIteration:
+        return
+    raise AssertionError("a target that was never used waits for something")
 
 
 class _Handoff(Generic[R]):
@@ -188,7 +259,9 @@ class _Handoff(Generic[R]):
         self.task = asyncio.get_running_loop().create_task(self._coroutine)
         self.task.add_done_callback(self._finish)
 
-    def _finish(self, _: object) -> None:
+    def _finish(self, task: "asyncio.Task[R]") -> None:
+        if not task.cancelled():
+            task.exception()  # seen, even if an interrupt takes the caller away from it
         self._done.release()
         if self._feed is not None:
             self._feed.wake()
@@ -206,12 +279,11 @@ class _Handoff(Generic[R]):
 
     def abandon(self, thread: _LoopThread | None) -> None:
         """Cancel the coroutine and wait for its end, but not for long."""
+        if hasattr(self, "task") and self.task.done():
+            return
         if thread is not None and thread.is_alive():
-            try:
-                thread.loop.call_soon_threadsafe(self._cancel)
-            except RuntimeError:  # the loop has ended in the meantime
-                pass
-            else:
+            with suppress(ClientClosedError):
+                thread.submit(self._cancel)
                 self._done.acquire(timeout=_INTERRUPT_GRACE)
                 return
         if not hasattr(self, "task"):
@@ -267,7 +339,8 @@ class Feed(Generic[I]):
             return
         items = self._fetch()
         failure = None if items else self._failure
-        wish.get_loop().call_soon_threadsafe(_fulfil, wish, items, failure)
+        with suppress(RuntimeError):  # the loop has ended, which the waiting thread finds by itself
+            wish.get_loop().call_soon_threadsafe(_fulfil, wish, items, failure)
 
     def _fetch(self) -> list[I]:
         items: list[I] = []
@@ -321,7 +394,8 @@ def stream(bridge: Bridge[Any], target: _Taken[O], items: object) -> Generator[O
                 yield outcomes.popleft()
     finally:
         target._give_back(outcomes)
-        if not sys.is_finalizing():
+        # A client that was closed has ended the job; on its own thread, garbage is collected without waiting.
+        with suppress(ClientClosedError, EventLoopError):
             bridge.run(target.aclose())
         if fed is not None:
             fed.close()
@@ -329,12 +403,6 @@ def stream(bridge: Bridge[Any], target: _Taken[O], items: object) -> Generator[O
 
 def _ended() -> ClientClosedError:
     return ClientClosedError("the client's event loop ended during the call.", outcome="unknown")
-
-
-def _keep_for_ever(inherited: object) -> None:
-    # A reference in a module would end with the interpreter, and the finalizers of sockets and loops would run.
-    if inherited is not None:
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(inherited))
 
 
 _bridges: "WeakSet[Bridge[Any]]" = WeakSet()

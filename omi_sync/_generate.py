@@ -217,6 +217,8 @@ class Facade:
             yield from self._iterating(node, renamed(kind))
         elif node.name == "__repr__":
             other = f'.replace("{self.old}", "{self.new}", 1)' if self.old != self.new else ""
+            yield '        if "_bridge" not in self.__dict__:  # in the traceback of a refused setting'
+            yield f'            return "<{self.new} not made>"'
             yield f"        return repr({self.target}){other}"
         else:
             yield from call(f"{returning(node)}{self.target}.{node.name}", arguments(node))
@@ -270,7 +272,15 @@ class Facade:
         self._check(node)
         yield from self._signature(node)
         own = f"Async{self.old}" if self.old == self.new else self.old
-        yield from call(f"target = {own}", arguments(node))
+        private = [self.source.segment(each.lineno, each.lineno) for each in node.body if isinstance(each, ast.Delete)]
+        made = call(f"target = {own}", arguments(node))
+        if private:  # gone from this frame too, above all where the settings are refused
+            yield "        try:"
+            yield from (f"    {line}" for line in made)
+            yield "        finally:"
+            yield from (f"    {line}" for line in private)
+        else:
+            yield from made
         yield "        self._bridge = Bridge(target)"
         for kind in attributes:
             yield f"        self.{ATTRIBUTES[f'Async{kind}']} = {kind}(self._bridge)"

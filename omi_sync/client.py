@@ -38,14 +38,17 @@ class OmiClient:
         max_connections: int = 100,
         user_agent: str | None = None,
     ) -> None:
-        target = AsyncOmiClient(
-            api_key,
-            base_url=base_url,
-            timeout=timeout,
-            retry=retry,
-            max_connections=max_connections,
-            user_agent=user_agent,
-        )
+        try:
+            target = AsyncOmiClient(
+                api_key,
+                base_url=base_url,
+                timeout=timeout,
+                retry=retry,
+                max_connections=max_connections,
+                user_agent=user_agent,
+            )
+        finally:
+            del api_key  # private: a traceback that shows locals must not show it
         self._bridge = Bridge(target)
         self.conversations = Conversations(self._bridge)
 
@@ -73,6 +76,8 @@ class OmiClient:
         self.close()
 
     def __repr__(self) -> str:
+        if "_bridge" not in self.__dict__:  # in the traceback of a refused setting
+            return "<OmiClient not made>"
         return repr(self._bridge.target).replace("AsyncOmiClient", "OmiClient", 1)
 
     def __reduce__(self) -> NoReturn:

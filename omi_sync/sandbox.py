@@ -103,6 +103,8 @@ class Sandbox:
         self.close()
 
     def __repr__(self) -> str:
+        if "_bridge" not in self.__dict__:  # in the traceback of a refused setting
+            return "<Sandbox not made>"
         return repr(self._bridge.target)
 
     def fail(

@@ -124,6 +124,20 @@ class Job:
         else:
             await self.on_its_thread(self.bulk.close)
 
+    async def leave(self) -> None:
+        """End the job's own `with` block."""
+        if isinstance(self.bulk, AsyncBulk):
+            await self.bulk.__aexit__(None, None, None)
+        else:
+            bulk = self.bulk
+            await self.on_its_thread(lambda: bulk.__exit__(None, None, None))
+
+    async def let_go_of_journal(self) -> None:
+        """Close the journal even where the job failed to: what is left open disturbs the tests that follow."""
+        target = self.bulk if isinstance(self.bulk, AsyncBulk) else self.bulk._target
+        if target._job._journal is not None:
+            await target._job._journal.aclose()
+
     async def __aenter__(self) -> Self:
         return self
 

@@ -175,33 +175,37 @@ def _turns(count: int) -> list[int]:
 
 async def _work_async(count: int, url: str) -> dict[str, Any]:
     tally, own, other = _Tally(count), 0.0, 0.0
-    async with AsyncOmiClient(KEY, base_url=url) as omi:
-        async with omi.conversations.delete_many(tally.ids(), concurrency=CONCURRENCY) as job:
-            outcomes = aiter(job)
-            for size in _turns(count):
-                other += await bare(url, size)
-                began = time.perf_counter()
-                for _ in range(size):
-                    outcome = await anext(outcomes)
-                    tally.take(outcome.conversation_id, outcome.status)
-                own += time.perf_counter() - began
-            assert [outcome async for outcome in outcomes] == []
+    async with (
+        AsyncOmiClient(KEY, base_url=url) as omi,
+        omi.conversations.delete_many(tally.ids(), concurrency=CONCURRENCY) as job,
+    ):
+        outcomes = aiter(job)
+        for size in _turns(count):
+            other += await bare(url, size)
+            began = time.perf_counter()
+            for _ in range(size):
+                outcome = await anext(outcomes)
+                tally.take(outcome.conversation_id, outcome.status)
+            own += time.perf_counter() - began
+        assert [outcome async for outcome in outcomes] == []
     return tally.found(own, other)
 
 
 def _work_sync(count: int, url: str) -> dict[str, Any]:
     tally, own, other = _Tally(count), 0.0, 0.0
     loop = asyncio.new_event_loop()
-    with OmiClient(KEY, base_url=url) as omi:
-        with omi.conversations.delete_many(tally.ids(), concurrency=CONCURRENCY) as job:
-            outcomes = iter(job)
-            for size in _turns(count):
-                other += loop.run_until_complete(bare(url, size))
-                began = time.perf_counter()
-                for outcome in itertools.islice(outcomes, size):
-                    tally.take(outcome.conversation_id, outcome.status)
-                own += time.perf_counter() - began
-            assert list(outcomes) == []
+    with (
+        OmiClient(KEY, base_url=url) as omi,
+        omi.conversations.delete_many(tally.ids(), concurrency=CONCURRENCY) as job,
+    ):
+        outcomes = iter(job)
+        for size in _turns(count):
+            other += loop.run_until_complete(bare(url, size))
+            began = time.perf_counter()
+            for outcome in itertools.islice(outcomes, size):
+                tally.take(outcome.conversation_id, outcome.status)
+            own += time.perf_counter() - began
+        assert list(outcomes) == []
     loop.close()
     assert threading.active_count() == 1
     return tally.found(own, other)

@@ -1,0 +1,91 @@
+"""The fault storm: every kind of fault at once, and not one wrong word about a write."""
+
+import asyncio
+import multiprocessing
+import resource
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+
+import attrs
+import pytest
+
+from omi_async import AsyncOmiClient
+from tests.support import storm, truth
+from tests.support.scale import FULL, times
+from tests.support.sides import KEY
+
+_RATE = 0.78
+_CALLS = 100_000
+
+
+def _children() -> float:
+    """Processor time of the processes that have ended, in seconds: the callers and the server."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+@pytest.mark.figure
+@pytest.mark.scenario(13, 17, 18, 65, 66, 67, 68, 69, 71)
+def test_fault_storm(figure: Callable[..., None]) -> None:
+    """Among faults of every kind, no call is reported wrongly, lost or late, and nothing is left behind."""
+    began, used = time.monotonic(), _children()
+    with (
+        truth.process(seed=1, rate=_RATE) as url,
+        ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool,
+    ):
+        runs = [pool.submit(storm.run, side, url, times(_CALLS + 2_000) // 2) for side in ("async", "sync")]
+        (asynchronous, left), (synchronous, left_too) = [run.result() for run in runs]
+        state = truth.ask(url)
+    found = asynchronous + synchronous
+    kinds = {name.rpartition(" (")[0] for name in state["faults"]}
+    faults = sum(state["faults"].values())
+    failings = {name: found[name] for name in storm.FAILINGS}
+    seconds, cpu = round(time.monotonic() - began, 1), round(_children() - used, 1)
+    figure(
+        "fault storm",
+        calls=found["calls"],
+        wire_requests=state["requests"],
+        attempts=found["attempts"],
+        not_sent=found["not sent"],
+        faults=faults,
+        kinds=len(kinds),
+        kinds_with_their_moments=len(state["faults"]),
+        **failings,
+        **{f"leaked_{name}": count + getattr(left_too, name) for name, count in attrs.asdict(left).items()},
+        open_connections=state["open_connections"],
+        seconds=seconds,
+        processor_seconds=cpu,
+    )
+    assert dict.fromkeys(storm.FAILINGS, 0) == failings
+    assert (storm.Leaks(), storm.Leaks()) == (left, left_too)
+    assert (0, 0, 0) == (state["open_connections"], state["in_flight"], state["canary"])
+    assert times(_CALLS) <= found["calls"]
+    assert times(150_000) <= faults
+    assert 25 <= len(kinds)
+    assert state["requests"] <= found["attempts"]
+    if FULL:  # what the machine did meanwhile for others does not count
+        assert 180 > min(seconds, cpu / 2)
+
+
+@pytest.mark.figure
+def test_fault_storm_on_one_budget(figure: Callable[..., None]) -> None:
+    """One client alone in a storm spends its retry budget, then answers at once, and is right all the same."""
+
+    async def run(url: str) -> list[storm.Story]:
+        told: list[storm.Story] = []
+        async with AsyncOmiClient(KEY, base_url=url, timeout=storm.LIMITS, retry=storm.POLICY) as client:
+            storm.count_attempts(client)
+            for group in storm.groups(times(8_000), "one", size=100, cancels=True):
+                await asyncio.gather(*[storm.tell(client, each) for each in group])
+                told.extend(group)
+        return told
+
+    with truth.process(seed=2, rate=_RATE, without="429 ") as url:
+        told = asyncio.run(run(url))
+        state = truth.ask(url)
+    found = storm.judge(told, state["records"])
+    ratio = state["requests"] / found["calls"]
+    figure("fault storm on one budget", calls=found["calls"], wire_requests_a_call=round(ratio, 3))
+    assert dict.fromkeys(storm.FAILINGS, 0) == {name: found[name] for name in storm.FAILINGS}
+    assert 1.1 * found["calls"] + 100 >= state["requests"]

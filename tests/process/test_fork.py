@@ -1,0 +1,472 @@
+"""Fork: the child starts afresh, and nothing it does or leaves undone reaches the parent's calls."""
+
+import asyncio
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.raw import Exchange, RawServer, answer, conversation, in_thread
+from tests.support.scale import FULL, times
+from tests.support.subprocesses import STRICT, run
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+
+# Python 3.12 and later warn of every fork among threads; that it works here is what these tests are about.
+_OPTIONS = (*STRICT, "-W", "ignore:This process:DeprecationWarning")
+
+_PRELUDE = '''
+import os, signal, sys, threading, traceback
+
+def fork(work, limit=30):
+    """Run `work` in a child that ends like a program of its own; gives back the child's id."""
+    pid = os.fork()
+    if pid:
+        return pid
+    signal.alarm(limit)  # a child that hangs is killed, and reported by `ended`
+    try:
+        work()
+        sys.stdout.flush()
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+def ended(pid):
+    """The child's exit code, negative if a signal ended it."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+def call(client, operation, name):
+    """One call; an answer meant for somebody else is not its result."""
+    if operation == "delete":
+        return client.conversations.delete(name).conversation_id == name
+    conversation = client.conversations.update(name, title="title of " + name)
+    return (conversation.id, conversation.structured.title) == (name, "title of " + name)
+
+def worker(target):
+    thread = threading.Thread(target=target)
+    thread.start()
+    return thread
+'''
+
+
+def _program(source: str) -> str:
+    return _PRELUDE + "\n".join(line.removeprefix("        ") for line in source.splitlines())
+
+
+async def _echo(exchange: Exchange) -> None:
+    """Answer with the id and the title that were sent."""
+    name = exchange.path.rpartition("/")[2]
+    await asyncio.sleep(exchange.number % 3 / 1000)
+    if exchange.method == "DELETE":
+        await exchange.send(answer(200, {"success": True}))
+        return
+    body = conversation(name)
+    body["structured"]["title"] = json.loads(exchange.body)["title"]
+    await exchange.send(answer(200, body))
+
+
+def _names(server: RawServer) -> list[str]:
+    return [exchange.path.rpartition("/")[2] for exchange in server.log]
+
+
+@pytest.mark.scenario(147)
+def test_fork_before_first_use(operation: str) -> None:
+    """A client built before the fork and first used after it works on both sides, each on its own connection."""
+    source = """
+        from omi_sync import OmiClient
+        url, operation = sys.argv[1:]
+        client = OmiClient(base_url=url)
+        pid = fork(lambda: print(call(client, operation, "child")))
+        print(ended(pid), call(client, operation, "parent"))
+        client.close()
+        """
+    with in_thread(RawServer(_echo)) as server:
+        result = run(_program(source), server.url, operation, options=_OPTIONS).check()
+        assert ["True", "0 True"] == result.lines
+        assert (["child", "parent"], 2) == (_names(server), server.connections)
+
+
+@pytest.mark.scenario(148)
+@pytest.mark.parametrize("leaving", ["os._exit", "sys.exit", "closed", "collected"])
+def test_fork_after_use(operation: str, leaving: str) -> None:
+    """However the child leaves its copy of a used client, its calls are its own and the parent's connection lasts."""
+    source = """
+        import gc
+        from omi_sync import OmiClient
+        url, operation, leaving = sys.argv[1:]
+        client = OmiClient(base_url=url)
+        print(call(client, operation, "before"))
+        sys.stdout.flush()
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(30)
+            if leaving != "collected":
+                print(call(client, operation, "child"))
+            if leaving == "closed":
+                client.close()
+            if leaving == "collected":
+                del client
+                gc.collect()
+                print(True)
+            sys.stdout.flush()
+            if leaving == "os._exit":
+                os._exit(0)
+            if leaving != "sys.exit":
+                sys.exit()
+            client.close()
+            sys.exit()
+        print(ended(pid), call(client, operation, "after"))
+        client.close()
+        """
+    with in_thread(RawServer(_echo)) as server:
+        result = run(_program(source), server.url, operation, leaving, options=_OPTIONS).check()
+        assert ["True", "True", "0 True"] == result.lines
+        connections = {exchange.path.rpartition("/")[2]: exchange.connection for exchange in server.log}
+        assert 1 == connections["before"] == connections["after"]
+        assert 2 == connections.get("child", 2)
+
+
+@pytest.mark.scenario(148)
+def test_closed_before_the_fork() -> None:
+    """A client closed before the fork is closed in the child too."""
+    source = """
+        from omi_sync import ClientClosedError, OmiClient
+        client = OmiClient(base_url=sys.argv[1])
+        call(client, "delete", "before")
+        client.close()
+
+        def child():
+            try:
+                call(client, "delete", "child")
+            except ClientClosedError:
+                print(client.closed)
+
+        print(ended(fork(child)))
+        """
+    with in_thread(RawServer(_echo)) as server:
+        result = run(_program(source), server.url, options=_OPTIONS).check()
+        assert (["True", "0"], ["before"]) == (result.lines, _names(server))
+
+
+@pytest.mark.figure
+@pytest.mark.scenario(148, 149)
+def test_forks_among_calls(operation: str, figure: Callable[..., None]) -> None:
+    """Forks while many threads call: parent and children go on calling, no answer is crossed, and nobody hangs."""
+    forks = max(10, times(200))
+    source = """
+        import itertools
+        from omi_sync import OmiClient
+        url, operation, forks = sys.argv[1], sys.argv[2], int(sys.argv[3])
+        client = OmiClient(base_url=url)
+        numbers, wrong, stop = itertools.count(), [], threading.Event()
+
+        def go_on_calling():
+            while not stop.is_set():
+                name = f"parent_{next(numbers)}"
+                try:
+                    if not call(client, operation, name):
+                        wrong.append(name)
+                except Exception as error:
+                    wrong.append(repr(error))
+
+        threads = [worker(go_on_calling) for _ in range(4)]
+        codes = []
+        for fork_number in range(forks):
+            def child():
+                for number in range(5):
+                    assert call(client, operation, f"child_{fork_number}_{number}")
+                if fork_number % 3 == 0:
+                    client.close()
+
+            pid = fork(child)
+            call(client, operation, f"main_{fork_number}") or wrong.append(fork_number)
+            codes.append(ended(pid))
+        stop.set()
+        for thread in threads:
+            thread.join()
+        client.close()
+        print(set(codes), wrong, next(numbers))
+        """
+    with in_thread(RawServer(_echo)) as server:
+        limit = 900 if FULL else 120
+        result = run(_program(source), server.url, operation, forks, options=_OPTIONS, limit=limit).check()
+        names = _names(server)
+    parent = sum(name.startswith("parent") for name in names)
+    assert f"{{0}} [] {parent}" == result.out.strip()
+    assert len(set(names)) == len(names)
+    assert [5 * forks, forks] == [sum(name.startswith(who) for name in names) for who in ("child", "main")]
+    figure(
+        f"fork, {operation}", forks=forks, calls_of_children=5 * forks, calls_of_the_parent=parent, crossed=0, hung=0
+    )
+
+
+@pytest.mark.scenario(149)
+@pytest.mark.parametrize("forking", ["main thread", "other thread"])
+def test_fork_while_a_call_hangs(operation: str, forking: str) -> None:
+    """The parent's call under way during a fork completes after the child has called, collected and exited."""
+    release = asyncio.Event()
+
+    async def script(exchange: Exchange) -> None:
+        if exchange.path.endswith("child"):
+            await _echo(exchange)
+            release.set()
+        else:
+            await release.wait()
+            await _echo(exchange)
+
+    source = """
+        import gc, time
+        from omi_sync import OmiClient
+        url, operation, forking = sys.argv[1:]
+        client = OmiClient(base_url=url)
+
+        def child():
+            gc.collect()
+            print(call(client, operation, "child"))
+            client.close()
+            gc.collect()
+
+        def wait_and_fork():
+            while not client._bridge.target._transport._sending:
+                time.sleep(0.001)
+            time.sleep(0.02)
+            codes.append(ended(fork(child)))
+
+        codes = []
+        if forking == "main thread":
+            thread = worker(lambda: print(call(client, operation, "parent")))
+            wait_and_fork()
+        else:
+            thread = worker(wait_and_fork)
+            print(call(client, operation, "parent"))
+        thread.join()
+        print(codes)
+        client.close()
+        """
+    with in_thread(RawServer(script)) as server:
+        result = run(_program(source), server.url, operation, forking, options=_OPTIONS).check()
+        assert ["True", "True", "[0]"] == result.lines
+        assert {"parent", "child"} == set(_names(server))
+
+
+@pytest.mark.scenario(149)
+@pytest.mark.parametrize("moment", ["with the lock held", "with the loop starting"])
+def test_fork_while_the_thread_starts(operation: str, moment: str) -> None:
+    """A fork in the middle of another thread's first call harms neither: the child's client starts anew."""
+    source = """
+        import time
+        from omi_sync import OmiClient, _bridge
+        url, operation, moment = sys.argv[1:]
+        entered, go = threading.Event(), threading.Event()
+
+        class Slow(_bridge._LoopThread):
+            def __init__(self, target):
+                if moment == "with the lock held":
+                    entered.set()
+                    go.wait()
+                super().__init__(target)
+
+            async def _serve(self):
+                if moment != "with the lock held":
+                    entered.set()
+                    go.wait()
+                await super()._serve()
+
+        _bridge._LoopThread = Slow
+        client = OmiClient(base_url=url)
+        thread = worker(lambda: print(call(client, operation, "parent")))
+        entered.wait()
+
+        def child():
+            go.set()
+            print(call(client, operation, "child"))
+            client.close()
+
+        pid = fork(child)
+        print(ended(pid))
+        sys.stdout.flush()
+        go.set()
+        thread.join()
+        client.close()
+        """
+    with in_thread(RawServer(_echo)) as server:
+        result = run(_program(source), server.url, operation, moment, options=_OPTIONS).check()
+        assert ["True", "0", "True"] == result.lines
+        assert ["child", "parent"] == _names(server)
+
+
+@pytest.mark.scenario(148)
+def test_fork_in_a_fork(operation: str) -> None:
+    """A grandchild calls on its own too, and all three go on."""
+    source = """
+        from omi_sync import OmiClient
+        url, operation = sys.argv[1:]
+        client = OmiClient(base_url=url)
+        call(client, operation, "before")
+
+        def grandchild():
+            print(call(client, operation, "grandchild"))
+
+        def child():
+            assert call(client, operation, "child")
+            print(ended(fork(grandchild)), call(client, operation, "child_again"))
+
+        print(ended(fork(child)), call(client, operation, "after"))
+        client.close()
+        """
+    with in_thread(RawServer(_echo)) as server:
+        result = run(_program(source), server.url, operation, options=_OPTIONS).check()
+        assert ["True", "0 True", "0 True"] == result.lines
+        assert 3 == server.connections
+
+
+@pytest.mark.scenario(148)
+def test_sandbox_lives_in_the_parent_alone() -> None:
+    """A sandbox forked while it serves stays the parent's: the child can use it, and ends without stopping it."""
+    source = """
+        from omi_sync import OmiClient, Sandbox
+        with Sandbox() as sandbox, OmiClient(sandbox.api_key, base_url=sandbox.url) as client:
+            first, second, third, *_ = sandbox.conversations
+
+            def child():
+                print(client.conversations.delete(first).confirmed)
+                client.close()
+                sandbox.close()
+
+            print(ended(fork(child)))
+            print(client.conversations.delete(second).confirmed)
+            print([each in sandbox.conversations for each in (first, second, third)], sandbox.started)
+        """
+    result = run(_program(source), options=_OPTIONS).check()
+    assert ["True", "0", "True", "[False, False, True] True"] == result.lines
+
+
+@pytest.mark.scenario(148)
+def test_async_client_in_the_child_of_its_loop() -> None:
+    """In a child forked inside the loop, the asynchronous client refuses another loop and leaves the parent's alone."""
+    source = """
+        import asyncio, gc
+        from omi_async import AsyncOmiClient, EventLoopError
+
+        async def main():
+            async with AsyncOmiClient(base_url=sys.argv[1]) as client:
+                await client.conversations.delete("before")
+
+                def child():
+                    try:
+                        asyncio.run(client.conversations.delete("child"))
+                    except EventLoopError as error:
+                        print(error.outcome)
+
+                print(ended(fork(child)))
+                print((await client.conversations.delete("after")).confirmed)
+
+        asyncio.run(main())
+        """
+    with in_thread(RawServer(_echo)) as server:
+        result = run(_program(source), server.url, options=_OPTIONS).check()
+        assert ["not_applied", "0", "True"] == result.lines
+        assert (["before", "after"], 1) == (_names(server), server.connections)
+
+
+@pytest.mark.scenario(148)
+def test_async_client_collected_in_a_child() -> None:
+    """An asynchronous client collected in a child forked between two runs of its loop costs the parent nothing."""
+    source = """
+        import asyncio, gc, warnings
+        from omi_async import AsyncOmiClient
+
+        loop = asyncio.new_event_loop()
+        client = AsyncOmiClient(base_url=sys.argv[1], timeout=3)
+        loop.run_until_complete(client.conversations.delete("before"))
+
+        def child():
+            global client
+            warnings.simplefilter("ignore")
+            del client
+            gc.collect()
+
+        print(ended(fork(child)))
+        print(loop.run_until_complete(client.conversations.delete("after")).confirmed)
+        loop.run_until_complete(client.aclose())
+        loop.close()
+        """
+    with in_thread(RawServer(_echo)) as server:
+        result = run(_program(source), server.url, options=_OPTIONS).check()
+        assert ["0", "True"] == result.lines
+        assert (["before", "after"], 1) == (_names(server), server.connections)
+
+
+_POOL = """
+import multiprocessing, pickle, sys
+from concurrent.futures import ProcessPoolExecutor
+from omi_sync import NotFoundError, OmiClient
+
+url, method = sys.argv[1:]
+inherited = OmiClient(base_url=url)
+
+def work(name):
+    with OmiClient(base_url=url) as client:
+        return client.conversations.update(name, title="title of " + name)
+
+def use_inherited(name):
+    return inherited.conversations.delete(name)
+
+def fail(name):
+    with OmiClient(base_url=url) as client:
+        client.conversations.update("missing", title="x")
+
+def use(client):
+    return client.conversations.delete("never")
+
+if __name__ == "__main__":
+    inherited.conversations.delete("before")
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context(method)) as pool:
+        print([each.structured.title for each in pool.map(work, ["a", "b", "c"])])
+        print([each.conversation_id for each in pool.map(use_inherited, ["d", "e", "f"])])
+        try:
+            pool.submit(fail, "missing").result()
+        except NotFoundError as error:
+            print(error.outcome, error.attempts, error.operation, error.status, error.detail)
+        try:
+            pool.submit(use, inherited).result()
+        except TypeError as error:
+            print("pickle" in str(error), "omi_dev_" in str(error))
+        print(pool.submit(work, "g").result() == work("g"))
+    process = multiprocessing.get_context(method).Process(target=work, args=("h",))
+    process.start()
+    process.join()
+    print(process.exitcode)
+    inherited.conversations.delete("after")
+    inherited.close()
+"""
+
+
+@pytest.mark.scenario(150)
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_process_pools(method: str, tmp_path: Path) -> None:
+    """In every kind of process pool: clients work, models and errors travel, a client is refused with a reason."""
+
+    async def script(exchange: Exchange) -> None:
+        if exchange.path.endswith("missing"):
+            await exchange.send(answer(404, {"detail": "Conversation not found"}))
+        else:
+            await _echo(exchange)
+
+    program = tmp_path / "pool.py"
+    program.write_text(_POOL)
+    with in_thread(RawServer(script)) as server:
+        result = run(program, server.url, method, options=_OPTIONS)
+        assert [
+            "['title of a', 'title of b', 'title of c']",
+            "['d', 'e', 'f']",
+            "not_applied 1 conversations.update 404 Conversation not found",
+            "True False",
+            "True",
+            "0",
+        ] == result.lines, result.err
+        result.check()
+        assert "never" not in _names(server)
