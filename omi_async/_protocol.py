@@ -54,6 +54,8 @@ _TEXT_LIMIT = 200  # characters of the server's text that an error shows
 
 _RETRY_AFTER_CEILING = 31 * 86400.0  # seconds; the server's longest window is an hour
 
+_LONGEST_WINDOW = 86400.0  # seconds; a reset further away than a day is no reset of this server
+
 # A key must not come back through an error text, even if the server repeats it.
 _KEY = re.compile(r"omi_(dev|mcp)_\S+", re.IGNORECASE)
 
@@ -294,7 +296,7 @@ def window_reset(headers: MultiMapping[str], now: float) -> float | None:
         return None
     date = _http_date(headers.get("Date", ""))
     seconds = float(value) - (date.timestamp() if date else now)
-    return min(seconds, _RETRY_AFTER_CEILING) if seconds >= 0 else None
+    return seconds if 0 <= seconds <= _LONGEST_WINDOW else None
 
 
 def spent_window(headers: MultiMapping[str]) -> float | None:

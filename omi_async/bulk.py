@@ -112,6 +112,10 @@ class _Item(NamedTuple):
     conversation_id: str
     request: Request[Any] | Refusal
     maybe_applied: bool = False
+    attempts: int = 0
+    """Requests that were throttled."""
+    failure: RateLimitError | None = None
+    """What throttled it last."""
 
     @property
     def journalled_id(self) -> str:
@@ -158,6 +162,9 @@ class AsyncBulk(Generic[R]):
 
     def _give_back(self, outcomes: Iterable[BulkOutcome[R]]) -> None:
         self._job.ready.extendleft(reversed(list(outcomes)))
+
+    def _ended_by(self, reason: OmiError) -> BulkStoppedError:
+        return self._job.ended_by(reason)
 
     async def aclose(self) -> None:
         """End the job: what is under way is finished, nothing new is sent. Closing twice does nothing."""
@@ -228,10 +235,12 @@ class _Job(Generic[R]):
         self._waiting_until: datetime | None = None
         self._position = 0
         self._exhausted = False
+        self._closing = False
         self._stopped: BaseException | None = None  # raised once everything under way has been reported
         self._again: deque[_Item] = deque()  # throttled; tried again when the window opens
         self._busy: dict[str, deque[_Item]] = {}  # ids with a write under way, and the items that wait for its end
         self._pulling = asyncio.Lock()
+        self._opening = asyncio.Lock()  # one worker waits for the window, the others for it
         # An item takes a place when it is pulled and gives it back when its outcome is taken: the job keeps pace
         # with the caller, and nothing piles up.
         self._places = asyncio.Semaphore(concurrency)
@@ -243,6 +252,7 @@ class _Job(Generic[R]):
 
     async def outcomes(self) -> AsyncGenerator[BulkOutcome[R], None]:
         self._began = self._clock()
+        source = _Source(self._items)
         if self._journal_path is not None:
             from .journal import Journal  # SQLite is loaded for those who use it
 
@@ -250,17 +260,17 @@ class _Job(Generic[R]):
             for status, count in self._journal.counts().items():
                 self._counts[BulkStatus(status)] = count
                 self._resumed += count
-        source = _Source(self._items)
         try:
             self._add_worker(source)
             while True:
                 while self.ready:
                     self._places.release()
                     yield self.ready.popleft()
-                if not self._workers:
+                if not self._workers and not self._report_throttled():
                     break
-                self._news.clear()
-                await self._news.wait()
+                if not self.ready:
+                    self._news.clear()
+                    await self._news.wait()
         except asyncio.CancelledError:
             for worker in self._workers:
                 worker.cancel()
@@ -268,12 +278,15 @@ class _Job(Generic[R]):
         finally:
             await self._wind_up(source)
         if isinstance(self._stopped, OmiError):
-            stopped = BulkStoppedError(f"stopped with {self._counts[BulkStatus.DONE]} items done. {self._stopped}")
-            stopped.reason = self._stopped
-            stopped.done = self._counts[BulkStatus.DONE]
-            raise stopped
+            raise self.ended_by(self._stopped)
         if self._stopped is not None:
             raise self._stopped
+
+    def ended_by(self, reason: OmiError) -> BulkStoppedError:
+        done = self._counts[BulkStatus.DONE]
+        stopped = BulkStoppedError(f"stopped with {done} items done. {reason}")
+        stopped.reason, stopped.done = reason, done
+        return stopped
 
     def taken(self) -> list[BulkOutcome[R]]:
         """Everything that is ready, handed over."""
@@ -285,8 +298,7 @@ class _Job(Generic[R]):
 
     async def _wind_up(self, source: "_Source") -> None:
         """Begin nothing new, and let what is under way end."""
-        self._exhausted = True
-        self._again.clear()
+        self._exhausted = self._closing = True
         self._busy.clear()
         for worker in self._between:
             worker.cancel()
@@ -297,9 +309,26 @@ class _Job(Generic[R]):
             # Only an impatient caller leaves workers behind here.
             for worker in self._workers:
                 worker.cancel()
-            await source.aclose()
-            if self._journal is not None:
-                await self._journal.aclose()
+            self._report_throttled()
+            try:
+                await source.aclose()
+            finally:
+                if self._journal is not None:
+                    await self._journal.aclose()
+
+    def _report_throttled(self) -> bool:
+        """Report what was sent, was throttled and is not tried again; whether there was any."""
+        reported = bool(self._again)
+        for item in self._again:
+            status = BulkStatus.UNKNOWN if item.maybe_applied else BulkStatus.FAILED
+            self._counts[status] += 1
+            self.ready.append(
+                BulkOutcome(
+                    conversation_id=item.conversation_id, status=status, error=item.failure, attempts=item.attempts
+                )
+            )
+        self._again.clear()
+        return reported
 
     def progress(self) -> BulkProgress:
         settled = sum(self._counts.values())
@@ -360,28 +389,33 @@ class _Job(Generic[R]):
         assert worker is not None  # noqa: S101 - this only ever runs in one
         self._between.add(worker)
         try:
-            while self._again or not self._exhausted:
-                # Outside the lock: what waits for the window holds a place and must get by.
-                placed = not self._again
-                if placed:
+            while self._stopped is None and not self._closing and (self._again or not self._exhausted):
+                if self._again:
+                    item: _Item | None = self._again.popleft()
+                else:
                     await self._places.acquire()
-                async with self._pulling:
-                    item = await self._take(source, placed=placed)
+                    async with self._pulling:
+                        item = await self._take(source)
+                if item is None:
+                    continue
+                ready = isinstance(item.request, Exception)
+                try:
                     # Only now: at the end of the input there is nothing to wait for.
-                    if item is not None and await self._window_open():
-                        return item
-                if self._stopped is not None:
-                    break
+                    if not ready:
+                        async with self._opening:
+                            ready = await self._window_open()
+                finally:
+                    if not ready and item.failure is not None:
+                        self._again.appendleft(item)
+                if ready:
+                    return item
             return None
         finally:
             self._between.discard(worker)
 
-    async def _take(self, source: "_Source", *, placed: bool) -> _Item | None:
-        if self._again:
-            if placed:
-                self._places.release()
-            return self._again.popleft()
-        if placed and not self._exhausted and self._stopped is None:
+    async def _take(self, source: "_Source") -> _Item | None:
+        """An item for the place that the worker holds; a throttled one has its own."""
+        if not self._again and not self._exhausted and self._stopped is None:
             try:
                 value = await source.next()
             except StopAsyncIteration:
@@ -390,9 +424,8 @@ class _Job(Generic[R]):
                 self._stop(failure)
             else:
                 return self._admitted(value)
-        if placed:
-            self._places.release()
-        return None
+        self._places.release()
+        return self._again.popleft() if self._again else None
 
     def _admitted(self, value: Any) -> _Item | None:
         """An item of the input with its place taken; None if it needs no sending, or not now."""
@@ -463,6 +496,10 @@ class _Job(Generic[R]):
                 return BulkOutcome(
                     conversation_id=item.conversation_id, status=BulkStatus.FAILED, error=item.request
                 ), True
+            # Asked last of all: others may have spent the window since, and nothing comes between this and the sending.
+            if self._wait and self._gate.closed_for():
+                await self._postpone(item, None)
+                return None, False
             call = self._retrier.prepare(item.request, maybe_applied=item.maybe_applied)
             result: R = await call.run()
         except OmiError as error:
@@ -471,7 +508,10 @@ class _Job(Generic[R]):
             gone = isinstance(result, Deletion) and not result.confirmed
             status = BulkStatus.UNCONFIRMED if gone else BulkStatus.DONE
             return BulkOutcome(
-                conversation_id=item.conversation_id, status=status, result=result, attempts=call.attempts
+                conversation_id=item.conversation_id,
+                status=status,
+                result=result,
+                attempts=item.attempts + call.attempts,
             ), True
         if isinstance(failure, RateLimitError) and self._wait:
             await self._postpone(item, failure)
@@ -481,17 +521,23 @@ class _Job(Generic[R]):
             self._stop(failure)
         status = BulkStatus.UNKNOWN if failure.outcome == "unknown" else BulkStatus.FAILED
         outcome: BulkOutcome[R] = BulkOutcome(
-            conversation_id=item.conversation_id, status=status, error=failure, attempts=failure.attempts
+            conversation_id=item.conversation_id,
+            status=status,
+            error=failure,
+            attempts=item.attempts + failure.attempts,
         )
         return outcome, status is BulkStatus.FAILED and not failure.retryable and not fatal
 
-    async def _postpone(self, item: _Item, failure: RateLimitError) -> None:
-        if failure.retry_after is None:
-            self._gate.refuse(_UNTOLD_PAUSE)
-        unknown = failure.outcome == "unknown"
-        status = BulkStatus.UNKNOWN if unknown else BulkStatus.FAILED
-        await self._note(item, status, settled=False, attempts=failure.attempts)
-        self._again.append(item._replace(maybe_applied=unknown))
+    async def _postpone(self, item: _Item, failure: RateLimitError | None) -> None:
+        if failure is not None:
+            if failure.retry_after is None:
+                self._gate.refuse(_UNTOLD_PAUSE)
+            item = item._replace(
+                maybe_applied=failure.outcome == "unknown", attempts=item.attempts + failure.attempts, failure=failure
+            )
+        status = BulkStatus.UNKNOWN if item.maybe_applied else BulkStatus.FAILED
+        await self._note(item, status, settled=False, attempts=item.attempts)
+        self._again.append(item)
 
     async def _note(self, item: _Item, status: BulkStatus, *, settled: bool, attempts: int) -> None:
         if self._journal is None:

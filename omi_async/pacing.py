@@ -30,6 +30,8 @@ class Gate:
         self._opened = 0.0  # when the window of the present count began
         self._used = 0
         self._sent: deque[float] = deque(maxlen=_REMEMBERED)
+        self._lesson_from = 0.0  # when the window of the last lesson cannot have begun yet
+        self._refusals = 0  # in the last lesson
 
     def refused_for(self) -> float:
         """Seconds for which the server is known to refuse; 0 if it may accept."""
@@ -58,17 +60,21 @@ class Gate:
             self._sent.pop()
         if self._used:
             self._used -= 1
-            self._spent_until = 0.0
+            if self.limit is not None and self._used < self.limit:
+                self._spent_until = 0.0
 
     def refused(self, error: RateLimitError) -> None:
         """Learn from a 429."""
         if error.retry_after is None:
             return
         now = self._clock()
-        # Requests that were under way together are refused together: one lesson.
-        if error.limit and now >= self._refused_until:
+        if error.limit:
+            if now >= self._refused_until:
+                self._lesson_from, self._refusals, self.window = self._refused_until, 0, 0.0
+            # Requests that were under way together are refused together: each shows more of the same lesson.
+            self._refusals += 1
             self.limit = error.limit
-            self.window = max(self._measured(now, error), error.retry_after)
+            self.window = max(self.window or 0.0, self._measured(now, error), error.retry_after)
         self.refuse(error.retry_after)
 
     def refuse(self, seconds: float) -> None:
@@ -78,8 +84,9 @@ class Gate:
 
     def _measured(self, now: float, error: RateLimitError) -> float:
         """The window's length: it ends when the server says, and began with the first request of its allowance."""
-        earlier = list(self._sent)[:-1]  # the last is the refused one
-        own = [time for time in earlier if time >= self._refused_until][-(error.limit or 0) :]
-        if not own:
-            return self.window or 0.0
-        return now - own[0] + (error.retry_after or 0.0) + _ROUNDING
+        own = [time for time in self._sent if time >= self._lesson_from]
+        accepted = len(own) - self._refusals
+        # Others have spent some of it, or it is too long ago: better too short, which the next refusal corrects.
+        if not error.limit or accepted < error.limit:
+            return 0.0
+        return now - own[-error.limit - self._refusals] + (error.retry_after or 0.0) + _ROUNDING

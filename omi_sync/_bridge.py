@@ -19,7 +19,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar
 from weakref import WeakSet
 
-from omi_async import AsyncOmiClient, ClientClosedError, EventLoopError, OmiError, TransportError
+from omi_async import AsyncOmiClient, BulkStoppedError, ClientClosedError, EventLoopError, OmiError, TransportError
 from omi_async._fork import keep_for_ever
 
 I = TypeVar("I")  # noqa: E741 - an item of the input
@@ -33,6 +33,7 @@ class _Closable(Protocol):
 class _Taken(Protocol[O]):
     async def _take(self) -> list[O]: ...
     def _give_back(self, outcomes: Iterable[O]) -> None: ...
+    def _ended_by(self, reason: OmiError) -> BulkStoppedError: ...
     async def aclose(self) -> None: ...
 
 
@@ -94,7 +95,7 @@ class Bridge(Generic[T]):
         if thread is None or thread.stays_unstarted():
             _at_once(self.target.aclose())
         elif not thread.finished and not sys.is_finalizing():
-            if not thread.is_alive():  # it died: the target is closed on a loop that takes its place
+            if thread.died():  # the target is closed on a loop that takes its place
                 thread = self._thread = _LoopThread(self.target)
                 thread.start()
             thread.stop()
@@ -161,6 +162,10 @@ class _LoopThread:
     def is_alive(self) -> bool:
         # While the program ends, threads like this one stand still without ending.
         return self._thread.is_alive() and not sys.is_finalizing()
+
+    def died(self) -> bool:
+        # Another thread may be just about to start it.
+        return self._ready.wait(_CLOSE_LIMIT) and not self._thread.is_alive()
 
     def start(self) -> None:
         """Start it unless somebody has, and wait until it serves."""
@@ -390,15 +395,22 @@ def stream(bridge: Bridge[Any], target: _Taken[O], items: object) -> Generator[O
                 bridge.run(take(), fed)
             except StopAsyncIteration:
                 return
+            except ClientClosedError as error:
+                # The loop has gone, and what was under way on it has ended.
+                reason = error.with_traceback(None)
+                break
             while outcomes:
                 yield outcomes.popleft()
     finally:
         target._give_back(outcomes)
-        # A client that was closed has ended the job; on its own thread, garbage is collected without waiting.
-        with suppress(ClientClosedError, EventLoopError):
-            bridge.run(target.aclose())
-        if fed is not None:
-            fed.close()
+        try:
+            # A client that was closed has ended the job; on its own thread, garbage is collected without waiting.
+            with suppress(ClientClosedError, EventLoopError):
+                bridge.run(target.aclose())
+        finally:
+            if fed is not None:
+                fed.close()
+    raise target._ended_by(reason)
 
 
 def _ended() -> ClientClosedError:

@@ -407,6 +407,7 @@ class _Run:
         self._outcomes: dict[str, _Outcome] = {}
         self._stopped: OmiError | None = None
         self._cut_off = False  # what was under way was not waited for
+        self._throttled = 0
         self._unread = False  # nobody takes what goes to standard output
 
     def code(self) -> int:
@@ -484,6 +485,9 @@ class _Run:
                     self._take(outcome)
 
     def _take(self, outcome: _Outcome) -> None:
+        if outcome.status is BulkStatus.FAILED and isinstance(outcome.error, RateLimitError):
+            self._throttled += 1  # the window closed before it: not done, rather than failed
+            return
         self._outcomes[outcome.conversation_id] = outcome
         try:
             self._voice.outcome(outcome)
@@ -495,6 +499,7 @@ class _Run:
     # How it ended
 
     def _conclude(self, progress: BulkProgress) -> int:
+        progress = attrs.evolve(progress, failed=progress.failed - self._throttled)
         left = len(self._items) - progress.settled
         reason = self._stopped
         self._voice.end()

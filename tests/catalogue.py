@@ -210,7 +210,10 @@ SCENARIOS: dict[int, tuple[str, str | None]] = {
     # Supply
     180: ("versions of aiohttp with known holes", None),
     181: ("the next aiohttp behaves otherwise", None),
-    182: ("parser in pure Python, python -O", None),
+    182: (
+        "parser in pure Python, python -O",
+        "documented in docs/reliability.md: the whole suite runs so in `.ci/run`.",
+    ),
     183: ("tenacity's shared state", None),
 }
 

@@ -211,16 +211,15 @@ async def test_no_further_than_needed(side: Side, operation: str, concurrency: i
         assert concurrency >= counting.peak
 
 
-async def test_input_is_read_on_the_callers_thread(clock: VirtualClock) -> None:
+async def test_input_is_read_on_the_callers_thread() -> None:
     """A synchronous input is read where the caller iterates, whatever thread-bound thing it is made of."""
-    side = Side("sync")
     caller: set[int] = set()
     async with RawServer(Counting()) as server:
 
         def job() -> int:
             caller.add(threading.get_ident())
             connection = sqlite3.connect(":memory:")
-            with contextlib.closing(connection), OmiClient("omi_dev_" + "0" * 32, base_url=server.url) as omi:
+            with contextlib.closing(connection), OmiClient(KEY, base_url=server.url) as omi:
                 connection.execute("CREATE TABLE ids (id TEXT)")
                 connection.executemany("INSERT INTO ids VALUES (?)", [(each,) for each in items("delete", 100)])
                 rows = (str(row[0]) for row in connection.execute("SELECT id FROM ids"))
@@ -231,7 +230,6 @@ async def test_input_is_read_on_the_callers_thread(clock: VirtualClock) -> None:
                 return count
 
         assert 100 == await asyncio.to_thread(job)
-    await side.aclose()
 
 
 @pytest.mark.scenario(169)
@@ -261,8 +259,6 @@ async def test_input_that_cannot_begin(
     request: pytest.FixtureRequest, side: Side, operation: str, tmp_path: Path
 ) -> None:
     """An input that fails when it is asked for its first item leaves a journal that can be used again at once."""
-    if side.name == "async":
-        request.applymarker(pytest.mark.xfail(strict=True, reason="the journal stays open"))
 
     class Stillborn:
         def __iter__(self) -> Iterator[Any]:
@@ -285,8 +281,6 @@ async def test_input_that_fails_to_clean_up(
     request: pytest.FixtureRequest, side: Side, operation: str, tmp_path: Path
 ) -> None:
     """An input whose own clean-up raises is reported so, and the journal can be used again at once."""
-    if side.name == "async":
-        request.applymarker(pytest.mark.xfail(strict=True, reason="the journal stays open"))
 
     def source() -> Iterator[Any]:
         try:
@@ -561,8 +555,6 @@ async def test_a_refused_key_stops_the_job(
 @pytest.mark.scenario(169)
 async def test_closed_client_stops_the_job(request: pytest.FixtureRequest, side: Side, operation: str) -> None:
     """A client that is closed within the loop ends the job with that reason, after what was under way."""
-    if side.name == "sync":
-        request.applymarker(pytest.mark.xfail(strict=True, reason="ClientClosedError itself is raised"))
     source = Input(items(operation, 1000))
     async with RawServer(Counting()) as server:
         client = side.client(server.url)
@@ -622,7 +614,6 @@ async def test_not_waiting_for_the_window(side: Side, operation: str, clock: Vir
 
 @pytest.mark.scenario(66, 169)
 @pytest.mark.parametrize("end", ["closed", "refused key", "input"])
-@pytest.mark.xfail(strict=True, reason="items that wait for the window are dropped without a report")
 async def test_throttled_items_are_reported_at_the_end(side: Side, end: str, clock: VirtualClock) -> None:
     """An item that was sent, and that waits for the window when the job ends, is reported: it may be applied."""
     slept = asyncio.Event()
@@ -682,7 +673,6 @@ async def test_throttled_items_are_reported_at_the_end(side: Side, end: str, clo
         ]
 
 
-@pytest.mark.xfail(strict=True, reason="requests before a wait for the window are not counted")
 async def test_requests_of_a_throttled_item(side: Side, operation: str, clock: VirtualClock) -> None:
     """`attempts` counts every request that an item cost, those before a wait for the window included."""
 
@@ -699,7 +689,6 @@ async def test_requests_of_a_throttled_item(side: Side, operation: str, clock: V
         assert 2 == outcome.attempts
 
 
-@pytest.mark.xfail(strict=True, reason="a throttled item waits for whoever reads the input")
 async def test_throttled_item_and_an_idle_input(clock: VirtualClock) -> None:
     """An item that was throttled is sent again when the window opens, even if the input has nothing new to say."""
     reported = asyncio.Event()
@@ -715,10 +704,10 @@ async def test_throttled_item_and_an_idle_input(clock: VirtualClock) -> None:
         else:
             await exchange.succeed()
 
-    side = Side("async")
     async with (
         RawServer(script) as server,
-        Job(side.client(server.url, retry=clock.policy()), "delete", source()) as job,
+        AsyncOmiClient(KEY, base_url=server.url, retry=clock.policy()) as client,
+        Job(client, "delete", source()) as job,
     ):
         async with asyncio.timeout(0.3):
             outcome = await job.next()
@@ -726,7 +715,6 @@ async def test_throttled_item_and_an_idle_input(clock: VirtualClock) -> None:
         assert ("conv_0", DONE) == (outcome.conversation_id, outcome.status)
         reported.set()
         assert ["conv_1"] == ids(await job.rest())
-    await side.aclose()
 
 
 # Settings

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ from omi_async import (
 )
 from omi_async._protocol import Answer
 from omi_async.retry import Budget
-from omi_sync import OmiClient
+from omi_sync import OmiClient, _bridge
 from tests.support import storm, truth
 from tests.support.clock import VirtualClock
 from tests.support.raw import Exchange, RawServer, answer
@@ -303,8 +304,8 @@ async def test_queue_counts_to_the_whole_call_only(side: Side, operation: str) -
         await exchange.succeed()
 
     async with RawServer(script) as server:
-        client = side.client(server.url, timeout=Timeout(attempt=0.3), retry=RetryPolicy.never(), max_connections=1)
-        outcomes = await _outcomes(client, operation, _ids(25))
+        client = side.client(server.url, timeout=Timeout(attempt=0.6), retry=RetryPolicy.never(), max_connections=1)
+        outcomes = await _outcomes(client, operation, _ids(60))
     assert [] == [outcome for outcome in outcomes if isinstance(outcome, OmiError)]
 
 
@@ -321,6 +322,35 @@ def test_no_thread_is_left(operation: str) -> None:
                 else:
                     client.conversations.delete(f"conv_{number}")
             assert serving == set(threading.enumerate()) - before
+
+
+@pytest.mark.scenario(143, 151)
+def test_close_while_the_thread_starts(operation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that is closed while another thread's first call starts its loop has one loop, which ends."""
+    starting, go_on = threading.Event(), threading.Event()
+    before = set(threading.enumerate())
+
+    class Slow(threading.Thread):
+        def start(self) -> None:
+            if not starting.is_set():
+                starting.set()
+                go_on.wait()
+            super().start()
+
+    names = {name: getattr(threading, name) for name in dir(threading) if not name.startswith("__")}
+    monkeypatch.setattr(_bridge, "threading", SimpleNamespace(**{**names, "Thread": Slow}))
+    client = OmiClient(KEY, base_url="http://127.0.0.1:9")
+    call = threading.Thread(target=lambda: asyncio.run(_outcomes(client, operation, ["conv_1"])))
+    call.start()
+    starting.wait()
+    close = threading.Thread(target=client.close)
+    close.start()
+    close.join(0.1)  # it may wait for the other
+    go_on.set()
+    call.join()
+    close.join()
+    left = set(threading.enumerate()) - before
+    assert set() == left
 
 
 @pytest.mark.scenario(50)

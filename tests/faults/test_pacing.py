@@ -35,10 +35,6 @@ def test_alone_on_the_key(
     tmp_path: Path,
 ) -> None:
     """A job alone on its key is refused once in all, or once for each request of the first lesson, and ends in time."""
-    if journalled and limit == 25 and concurrency > 1:
-        request.applymarker(
-            pytest.mark.xfail(strict=True, reason="while one notes its intention, others pass the gate")
-        )
     count = 1000 if scale.FULL or not journalled else 200
     window = Window(limit, seconds)
 
@@ -87,7 +83,6 @@ def test_slow_answers(latency: float, even: bool) -> None:
 
 
 @pytest.mark.scenario(176)
-@pytest.mark.xfail(strict=True, reason="what waited for a write of the same id is sent without a look at the window")
 def test_duplicates_are_paced_too() -> None:
     """Items that waited for another write of their id wait for the window as all others do."""
     window = Window(25, 3600.0)
@@ -195,9 +190,6 @@ def test_window_spent_by_another() -> None:
 
 
 @pytest.mark.scenario(177)
-@pytest.mark.xfail(
-    strict=True, reason="requests of earlier windows are taken for the beginning of this one, and nothing corrects it"
-)
 def test_window_is_not_overrated() -> None:
     """What the client sent long before, in other windows, is not taken for the beginning of the one that is spent."""
     window = Window(25, 3600.0)
@@ -404,7 +396,6 @@ def test_left_while_waiting() -> None:
     run(main)
 
 
-@pytest.mark.xfail(strict=True, reason="refused items wait for the window")
 def test_bad_items_need_no_window() -> None:
     """An item that will not be sent is reported without a wait for the window."""
 

@@ -331,11 +331,11 @@ def test_window_spent(say: Say, sandbox: Sandbox, *, for_programs: bool) -> None
         assert "window reopens at" in str(error["detail"])
         facts = summary["summary"]
         assert isinstance(facts, dict)
-        assert (IDS[2:], 3) == (facts["not_done_ids"], facts["not_done"])
+        assert (IDS[1:], 4) == (facts["not_done_ids"], facts["not_done"])
     else:
         assert "The window reopens at " in said.err
-        assert f"Not done: {' '.join(IDS[2:])}\nWith --journal FILE" in said.err
-        assert said.err.endswith("1 of 5 conversations hidden, 1 failed, 3 not done.\n")
+        assert f"Not done: {' '.join(IDS[1:])}\nWith --journal FILE" in said.err
+        assert said.err.endswith("1 of 5 conversations hidden, 4 not done.\n")
 
 
 def test_journal(say: Say, sandbox: Sandbox, tmp_path: Path) -> None:

@@ -1,0 +1,782 @@
+r"""Hand-made mistakes that the tests have to notice: `python -m tests.mutants [--only N] [--jobs 2]`.
+
+Each mutant replaces one piece of text in a copy of the project and runs the tests that should fail because of it.
+A mutant that survives shows a rule that no test holds. Before that, the same tests must pass without the mutant.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Literal
+
+import attrs
+
+ROOT = Path(__file__).parents[1]
+
+_COPIED = ("omi_async", "omi_sync", "tests", "docs", "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE")
+_LIMIT = 150.0  # seconds for the tests of one mutant; one that hangs is noticed too
+
+Verdict = Literal["killed", "killed by time", "SURVIVED", "STALE", "BROKEN"]
+
+
+@attrs.frozen
+class Mutant:
+    """One mistake. `old` occurs exactly once in `file`; at least one test of `tests` fails with `new` in its place."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+def _of(file: str, *mutants: tuple[str, str, str, str]) -> list[Mutant]:
+    return [Mutant(name, file, old, new, tuple(tests.split())) for name, old, new, tests in mutants]
+
+
+_STATUSES = "tests/faults/test_statuses.py::"
+_PROTOCOL = "tests/unit/test_protocol.py::"
+_INPUT = "tests/unit/test_input.py::"
+_RETRY = "tests/unit/test_retry.py::"
+_RETRY_AFTER = "tests/faults/test_retry_after.py::"
+_CONNECTION = "tests/faults/test_connection.py::"
+_BORROWED = "tests/faults/test_borrowed.py::"
+_BROKEN = "tests/faults/test_broken_http.py::"
+_BODY = "tests/faults/test_body.py::"
+_SLOW = "tests/faults/test_slow.py::"
+_SETTINGS = "tests/unit/test_settings.py::"
+_THREADS = "tests/process/test_threads.py::"
+
+MUTANTS: list[Mutant] = [
+    *_of(
+        "omi_async/_protocol.py",
+        # What an answer says about the write
+        (
+            "a 5xx taken for a refusal",
+            'case _ if 500 <= status < 600:\n            return _Meaning(ServerError, "unknown"',
+            'case _ if 500 <= status < 600:\n            return _Meaning(ServerError, "not_applied"',
+            f"{_STATUSES}test_failure_on_every_attempt {_PROTOCOL}test_every_status",
+        ),
+        (
+            "a 408 taken for a refusal",
+            '_Meaning(StatusError, "unknown", retryable=True)',
+            '_Meaning(StatusError, "not_applied", retryable=True)',
+            f"{_STATUSES}test_too_late_or_too_early {_PROTOCOL}test_every_status",
+        ),
+        (
+            "a 429 taken for unknown",
+            '_Meaning(RateLimitError, "not_applied", retryable=True)',
+            '_Meaning(RateLimitError, "unknown", retryable=True)',
+            f"{_STATUSES}test_missing_after_a_throttled_delete",
+        ),
+        (
+            "a 429 not repeated",
+            '_Meaning(RateLimitError, "not_applied", retryable=True)',
+            '_Meaning(RateLimitError, "not_applied", retryable=False)',
+            f"{_STATUSES}test_throttled_without_headers",
+        ),
+        (
+            "refusals repeated",
+            '_Meaning(_REFUSALS.get(status, StatusError), "not_applied", retryable=False)',
+            '_Meaning(_REFUSALS.get(status, StatusError), "not_applied", retryable=True)',
+            f"{_STATUSES}test_refusals",
+        ),
+        (
+            "refusals taken for unknown",
+            '_Meaning(_REFUSALS.get(status, StatusError), "not_applied", retryable=False)',
+            '_Meaning(_REFUSALS.get(status, StatusError), "unknown", retryable=False)',
+            f"{_STATUSES}test_refusals",
+        ),
+        ("501 repeated", "case 501 | 505 | 511:", "case 505 | 511:", f"{_BROKEN}test_every_status"),
+        (
+            "redirects repeated",
+            '{target}.", retryable=False)',
+            '{target}.", retryable=True)',
+            "tests/faults/test_redirects.py::test_not_followed",
+        ),
+        (
+            "a 3xx read as a success",
+            "if 200 <= answer.status < 300:",
+            "if 200 <= answer.status < 400:",
+            "tests/faults/test_redirects.py",
+        ),
+        (
+            "the server's word not to try again ignored",
+            'detail.get("retryable") is False',
+            'detail.get("retryable") is None',
+            f"{_STATUSES}test_server_asks_not_to_retry",
+        ),
+        (
+            "Retry-After of any status",
+            "if status not in (429, 503):",
+            "if False:",
+            f"{_RETRY_AFTER}test_not_where_a_retry_is_a_guess {_RETRY_AFTER}test_not_where_there_is_no_retry",
+        ),
+        (
+            "Retry-After in any digits",
+            'if re.fullmatch("[0-9]{1,9}", value):',
+            "if value.isdigit():",
+            f"{_RETRY_AFTER}test_not_a_wait {_RETRY_AFTER}test_any_text",
+        ),
+        (
+            "Retry-After without a ceiling",
+            "return min(float(value), _RETRY_AFTER_CEILING)",
+            "return float(value)",
+            f"{_RETRY_AFTER}test_seconds {_RETRY_AFTER}test_any_text",
+        ),
+        (
+            "dates by the local clock only",
+            'since = _http_date(headers.get("Date", "")) or datetime',
+            "since = datetime",
+            f"{_RETRY_AFTER}test_date",
+        ),
+        (
+            "the key repeated in an error",
+            r'text = _KEY.sub(r"omi_\1_***", text[: 4 * limit])',
+            "text = text[: 4 * limit]",
+            "tests/faults/test_secrets.py::test_an_echoed_key_is_masked",
+        ),
+        # Ids and titles
+        (
+            "another conversation accepted",
+            "if conversation.id != conversation_id:",
+            "if False:",
+            f"{_STATUSES}test_another_record",
+        ),
+        ("denied success accepted", "if not success:", "if False:", f"{_STATUSES}test_success_false"),
+        (
+            "success of any kind accepted",
+            "if type(success) is not bool:",
+            "if success is None:",
+            f"{_STATUSES}test_success_of_another_kind",
+        ),
+        (
+            "202 confirmed",
+            "confirmed=answer.status != 202",
+            "confirmed=True",
+            f"{_STATUSES}test_accepted_and_empty",
+        ),
+        (
+            "ids may climb",
+            "[A-Za-z0-9_-][A-Za-z0-9._~-]{0,127}",
+            "[A-Za-z0-9._~-]{1,128}",
+            f"{_INPUT}test_bad_ids_are_refused",
+        ),
+        (
+            "only the beginning of an id looked at",
+            "_CONVERSATION_ID.fullmatch(",
+            "_CONVERSATION_ID.match(",
+            f"{_INPUT}test_bad_ids_are_refused",
+        ),
+        (
+            "ids of any length",
+            "[A-Za-z0-9._~-]{0,127}",
+            "[A-Za-z0-9._~-]*",
+            f"{_INPUT}test_long_ids_are_refused",
+        ),
+        (
+            "padded titles sent",
+            "title = str.__str__(value).strip()",
+            "title = str.__str__(value)",
+            f"{_INPUT}test_bad_titles_are_refused {_INPUT}test_the_body_byte_for_byte",
+        ),
+        (
+            "titles of 500 characters refused",
+            "if len(title) > _TITLE_LIMIT:",
+            "if len(title) >= _TITLE_LIMIT:",
+            "tests/unit/test_input.py tests/unit/test_protocol.py",
+        ),
+        (
+            "lone surrogates sent",
+            r'"\ud800" <= character <=',
+            r'"\udc01" <= character <=',
+            f"{_INPUT}test_lone_surrogates_are_refused",
+        ),
+        (
+            "discarded of any kind",
+            "if type(discarded) is not bool:",
+            "if discarded not in (True, False):",
+            f"{_INPUT}test_values_of_another_type",
+        ),
+        (
+            "a deletion that is never read as done before",
+            "already_gone=lambda: Deletion(conversation_id=conversation_id, confirmed=False)",
+            "already_gone=None",
+            f"{_STATUSES}test_delete_that_then_finds_nothing",
+        ),
+    ),
+    *_of(
+        "omi_async/_convert.py",
+        (
+            "anything is a boolean",
+            "if type(value) is not bool:",
+            "if value is None:",
+            f"{_PROTOCOL}test_wrong_kinds",
+        ),
+        ("anything is a string", "if type(value) is not str:", "if value is None:", f"{_PROTOCOL}test_wrong_kinds"),
+        (
+            "a boolean is an integer",
+            "if type(value) is not int:",
+            "if not isinstance(value, int):",
+            f"{_PROTOCOL}test_wrong_kinds",
+        ),
+        (
+            "infinite numbers",
+            "if type(value) is not float or not isfinite(value):",
+            "if type(value) is not float:",
+            f"{_PROTOCOL}test_numbers_that_do_not_fit",
+        ),
+        (
+            "anything is an array",
+            "if type(value) is not kind:",
+            "if value is None:",
+            f"{_PROTOCOL}test_wrong_kinds",
+        ),
+        (
+            "a name twice",
+            "if len(members) != len(pairs):",
+            "if False:",
+            f"{_PROTOCOL}test_not_json {_BODY}test_not_json",
+        ),
+        ("NaN accepted", "parse_constant=_refuse_constant, ", "", f"{_PROTOCOL}test_not_json"),
+        (
+            "text that is not UTF-8 patched up",
+            'body.decode("utf-8")',
+            'body.decode("utf-8", "replace")',
+            f"{_BODY}test_not_utf_8",
+        ),
+        (
+            "times without a zone",
+            "return time if time.tzinfo is not None else time.replace(tzinfo=UTC)",
+            "return time",
+            f"{_PROTOCOL}test_times",
+        ),
+        (
+            "new categories refused",
+            "return _CATEGORIES.get(text, text)",
+            "return _CATEGORIES[text]",
+            f"{_PROTOCOL}test_open_enumerations",
+        ),
+    ),
+    *_of(
+        "omi_async/retry.py",
+        (
+            "an unknown attempt forgotten",
+            '        if failure.outcome == "unknown":\n            self._unknown = True',
+            '        self._unknown = failure.outcome == "unknown"\n        if self._unknown:',
+            f"{_STATUSES}test_refused_after_an_unknown_attempt",
+        ),
+        (
+            "every missing record taken for deleted",
+            "in (404, 410) and self._unknown and",
+            "in (404, 410) and",
+            f"{_STATUSES}test_missing_after_a_throttled_delete",
+        ),
+        (
+            "no missing record taken for deleted",
+            "in (404, 410) and self._unknown and",
+            "in () and self._unknown and",
+            f"{_STATUSES}test_delete_that_then_finds_nothing",
+        ),
+        (
+            "410 taken for a refusal only",
+            "in (404, 410) and self._unknown and",
+            "in (404,) and self._unknown and",
+            f"{_STATUSES}test_delete_that_then_finds_nothing {_RETRY}test_gone_after_doubt",
+        ),
+        (
+            "the budget never spent",
+            "self.tokens -= cost",
+            "pass",
+            f"{_RETRY}test_budget_is_spent",
+        ),
+        (
+            "the budget without an end",
+            "if cost > self.tokens:",
+            "if cost > self.FULL:",
+            f"{_RETRY}test_budget_arithmetic",
+        ),
+        (
+            "the budget without a brim",
+            "self.tokens = min(self.FULL, self.tokens + amount)",
+            "self.tokens = self.tokens + amount",
+            f"{_RETRY}test_budget_stays_in_bounds",
+        ),
+        (
+            "the first success earns nothing",
+            "self._budget.deposit(Budget.FIRST_TRY_INCOME)",
+            "pass",
+            f"{_RETRY}test_budget_is_earned_back",
+        ),
+        (
+            "a successful retry gives nothing back",
+            "            self._budget.deposit(self._spent)\n            return result",
+            "            return result",
+            f"{_RETRY}test_recovering_retries_never_spend_the_budget",
+        ),
+        (
+            "throttling costs as much as failure",
+            "Budget.THROTTLED_COST if isinstance",
+            "Budget.RETRY_COST if isinstance",
+            f"{_RETRY}test_budget_after_one_call",
+        ),
+        (
+            "one attempt too many",
+            "if self.attempts >= self._policy.attempts:",
+            "if self.attempts > self._policy.attempts:",
+            f"{_RETRY}test_attempts",
+        ),
+        (
+            "a wait beyond the time for the call",
+            "if left is not None and state.upcoming_sleep >= left:",
+            "if left is not None and left < 0:",
+            f"{_SLOW}test_no_wait_that_would_not_fit {_RETRY}test_wait_that_would_take_all_the_time",
+        ),
+        (
+            "no limit of the whole call",
+            "self._end = None if timeout.total is None else",
+            "self._end = None if timeout.total != -1 else",
+            f"{_SLOW}test_total_ends_the_call {_RETRY}test_time_left_is_told",
+        ),
+        (
+            "any Retry-After waited for",
+            "failure.retry_after > self._policy.retry_after_limit",
+            "failure.retry_after < 0",
+            f"{_RETRY}test_long_retry_after {_RETRY_AFTER}test_longer_than_the_rest_of_the_time",
+        ),
+        (
+            "Retry-After ignored",
+            "if failure.retry_after:",
+            "if False:",
+            f"{_RETRY_AFTER}test_wait_as_asked",
+        ),
+        (
+            "all return at the same moment after Retry-After",
+            "return failure.retry_after + policy.random() * initial",
+            "return failure.retry_after",
+            f"{_RETRY_AFTER}test_not_all_at_once",
+        ),
+        (
+            "no jitter",
+            "return policy.random() * min(",
+            "return min(",
+            f"{_RETRY}test_waits_stay_within_bounds tests/faults/test_load.py::test_no_thundering_herd",
+        ),
+        (
+            "waits that do not grow",
+            "initial * 2.0 ** (self.attempts - 1)",
+            "initial",
+            f"{_RETRY}test_waits_grow",
+        ),
+        (
+            "waits without a bound",
+            "min(policy.maximum, initial",
+            "max(0.0, initial",
+            f"{_RETRY}test_waits_grow {_RETRY}test_waits_stay_within_bounds",
+        ),
+        (
+            "a second try on a kept connection",
+            "self._next(fresh=self._unknown)",
+            "self._next(fresh=False)",
+            f"{_CONNECTION}test_lost_on_a_kept_connection {_RETRY}test_fresh_connection",
+        ),
+        (
+            "attempts not told",
+            "failure.attempts = self.attempts",
+            "failure.attempts = 1",
+            f"{_RETRY}test_attempts",
+        ),
+        (
+            "the machinery in the traceback",
+            "not for the machinery of the retries.\n            failure = error.with_traceback(None)",
+            "not for the machinery of the retries.\n            failure = error",
+            f"{_THREADS}test_traceback_is_short_and_honest {_RETRY}test_error_stands_alone",
+        ),
+    ),
+    *_of(
+        "omi_async/_transport.py",
+        (
+            "aiohttp sends a DELETE again",
+            "            pass\n        raise _Lost",
+            "            raise\n        raise _Lost",
+            f"{_CONNECTION}test_every_answer_is_lost",
+        ),
+        (
+            "redirects followed",
+            "allow_redirects=False",
+            "allow_redirects=True",
+            "tests/faults/test_redirects.py::test_not_followed",
+        ),
+        (
+            "the key for every origin",
+            "if request.url.origin() == origin:",
+            "if True:",
+            f"{_BORROWED}test_the_key_is_for_one_origin",
+        ),
+        (
+            "cookies sent",
+            'request.headers.pop("Cookie", None)',
+            "pass",
+            f"{_BODY}test_cookies_of_a_borrowed_session",
+        ),
+        (
+            "a request that left taken for one that did not",
+            "        attempt.connected = True\n        return connection",
+            "        return connection",
+            f"{_CONNECTION}test_every_answer_is_lost",
+        ),
+        (
+            "a request that did not leave taken for one that did",
+            "attempt.connected = self._borrowed",
+            "attempt.connected = True",
+            f"{_SLOW}test_connect_limit_to_the_moment {_SLOW}test_no_limit {_CONNECTION}test_connecting_hangs "
+            "tests/faults/test_tls.py::test_handshake_cut tests/process/test_cancellation.py",
+        ),
+        (
+            "a foreign connector trusted to tell",
+            "attempt.connected = self._borrowed",
+            "attempt.connected = False",
+            "tests/faults/test_borrowed.py",
+        ),
+        (
+            "a slot kept after the attempt",
+            "            self._slots.release()\n            if timer is not None:",
+            "            if timer is not None:",
+            f"{_SLOW}test_one_connection_for_many_calls",
+        ),
+        (
+            "no limit to what is on the wire",
+            "self._slots = asyncio.Semaphore(max_connections)",
+            "self._slots = asyncio.Semaphore(10_000)",
+            "tests/faults/test_load.py::test_slow_server",
+        ),
+        (
+            "bodies of any size",
+            "_BODY_LIMIT = 8 * 2**20",
+            "_BODY_LIMIT = 8 * 2**30",
+            f"{_BODY}test_too_large",
+        ),
+        (
+            "error bodies of any size",
+            "_ERROR_BODY_LIMIT = 64 * 2**10",
+            "_ERROR_BODY_LIMIT = 64 * 2**30",
+            f"{_BODY}test_error_without_end",
+        ),
+        (
+            "compressed bodies of any size",
+            "        if not packed:\n            return Answer",
+            "        if True:\n            return Answer",
+            f"{_BODY}test_too_large {_BODY}test_memory",
+        ),
+        (
+            "a kept connection is fresh enough",
+            "return not (attempt.fresh or protocol",
+            "return not (protocol",
+            f"{_CONNECTION}test_lost_on_a_kept_connection {_CONNECTION}test_second_loss_waits",
+        ),
+        (
+            "a distrusted connection used again",
+            " or protocol in self._distrusted)",
+            ")",
+            f"{_CONNECTION}test_poisoned_connection_is_not_kept",
+        ),
+        (
+            "bytes on an idle connection read as an answer",
+            "protocol.should_close or protocol in",
+            "protocol in",
+            f"{_BROKEN}test_bytes_on_an_idle_connection",
+        ),
+        (
+            "nothing taken for an empty answer",
+            "if good and not body and size != 0",
+            "if False and size != 0",
+            f"{_BODY}test_delete_cut_after_the_header",
+        ),
+        (
+            "a body announced as too large read all the same",
+            "        if size > limit:\n            response.close()",
+            "        if False:\n            response.close()",
+            f"{_BODY}test_announced_as_too_large",
+        ),
+        (
+            "broken HTTP taken for a refusal",
+            '"the server\'s answer is not proper HTTP.", outcome="unknown"',
+            '"the server\'s answer is not proper HTTP.", outcome="not_applied"',
+            f"{_BROKEN}test_broken_answer",
+        ),
+        (
+            "a cut answer taken for a refusal",
+            '"the answer broke off.", outcome="unknown"',
+            '"the answer broke off.", outcome="not_applied"',
+            f"{_BROKEN}test_cut_anywhere",
+        ),
+        (
+            "a time-out taken for a refusal",
+            'f"the time for {limit} is over.", outcome=outcome',
+            'f"the time for {limit} is over.", outcome="not_applied"',
+            f"{_SLOW}test_every_attempt_stalls",
+        ),
+        (
+            "a lost connection taken for a refusal",
+            '"the connection was lost.", outcome=outcome',
+            '"the connection was lost.", outcome="not_applied"',
+            f"{_CONNECTION}test_every_answer_is_lost",
+        ),
+        (
+            "refused certificates tried again",
+            "case aiohttp.ClientConnectorCertificateError():",
+            "case asyncio.CancelledError():",
+            "tests/faults/test_tls.py::test_bad_certificate",
+        ),
+        (
+            "no limit of an attempt",
+            "asyncio.timeout(_shorter(attempt.limit, attempt.left()))",
+            "asyncio.timeout(attempt.left())",
+            f"{_SLOW}test_first_attempt_stalls",
+        ),
+        (
+            "a refusal lost with its explanation",
+            "        if good:\n            raise\n",
+            "        raise\n",
+            f"{_BODY}test_error_that_breaks_off",
+        ),
+        (
+            "the environment's proxy used",
+            "trust_env=False",
+            "trust_env=True",
+            f"{_SETTINGS}test_the_environment_reaches_no_request",
+        ),
+        (
+            "idle connections kept as long as the server does",
+            "_KEEPALIVE = 4.0",
+            "_KEEPALIVE = 15.0",
+            f"{_CONNECTION}test_idle_connections_are_given_up_first",
+        ),
+        (
+            "aiohttp's error behind ours",
+            "failure = self._failure(error, attempt, timed_out=timer.expired())",
+            "raise self._failure(error, attempt, timed_out=timer.expired()) from error",
+            "tests/faults/test_secrets.py::test_nothing_hangs_on",
+        ),
+    ),
+    *_of(
+        "omi_async/client.py",
+        ("keys of any characters", r"omi_dev_[\x21-\x7e]+", "omi_dev_.+", f"{_SETTINGS}test_bad_keys"),
+        (
+            "keys of any length",
+            "if len(key) > _KEY_LIMIT:",
+            "if False:",
+            f"{_SETTINGS}test_bad_keys",
+        ),
+        (
+            "the key repeated in a refusal",
+            '"api_key must be omi_dev_ followed by visible ASCII characters."',
+            'f"api_key must be omi_dev_ followed by visible ASCII characters: {key}"',
+            f"{_SETTINGS}test_bad_keys",
+        ),
+        (
+            "plain HTTP to anybody",
+            'parts.scheme == "http" and _is_loopback(parts.hostname)',
+            'parts.scheme == "http"',
+            f"{_SETTINGS}test_bad_base_urls",
+        ),
+        ("a fragment dropped", 'if "?" in url or "#" in url:', 'if "?" in url:', f"{_SETTINGS}test_bad_base_urls"),
+        (
+            "any path in the base URL",
+            r're.fullmatch(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*", path)',
+            r're.match(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*", path)',
+            f"{_SETTINGS}test_bad_base_urls",
+        ),
+        (
+            "clients pickled",
+            "def __reduce__(self) -> NoReturn:",
+            "def _reduce(self) -> NoReturn:",
+            "tests/faults/test_secrets.py::test_no_client_is_copied",
+        ),
+    ),
+    *_of(
+        "omi_sync/_bridge.py",
+        (
+            "an interrupted call goes on",
+            "            self.task.cancel()\n        else:",
+            "            pass\n        else:",
+            "tests/process/test_interrupts.py::test_interrupted_call_that_does_not_end",
+        ),
+        (
+            "its own thread waited for",
+            "if thread.ident == threading.get_ident() and thread.is_alive():",
+            "if False:",
+            f"{_THREADS}test_call_from_the_own_loop_thread",
+        ),
+        (
+            "the loop's thread taken along in a fork",
+            'keep_for_ever(self.__dict__.pop("_thread", None))',
+            "pass",
+            "tests/process/test_fork.py::test_fork_after_use",
+        ),
+        (
+            "the session taken along in a fork",
+            "keep_for_ever(self.target._renew_after_fork())",
+            "pass",
+            "tests/process/test_fork.py::test_fork_after_use",
+        ),
+        (
+            "close does not wait for the thread",
+            "        thread.join(_CLOSE_LIMIT)",
+            "        pass",
+            "tests/faults/test_load.py::test_no_thread_is_left",
+        ),
+        (
+            "a dead loop waited for",
+            "if not thread.is_alive() and not self._done.acquire(blocking=False):",
+            "if False:",
+            "tests/process/test_exit.py::test_end_of_the_program",
+        ),
+        (
+            "context variables lost",
+            "thread.submit(handoff.start, copy_context())",
+            "thread.submit(handoff.start, Context())",
+            "tests/process/test_context.py::test_context_of_the_caller",
+        ),
+        (
+            "a thread that keeps the program alive",
+            "daemon=True",
+            "daemon=False",
+            "tests/process/test_exit.py::test_end_of_the_program",
+        ),
+        (
+            "no warning about a forgotten client",
+            'warnings.warn(f"{name} made at',
+            '(lambda *_, **__: None)(f"{name} made at',
+            "tests/process/test_lifetime.py::test_forgotten_client",
+        ),
+    ),
+]
+
+
+def mutated(mutant: Mutant, root: Path) -> str:
+    """The file's text with the mutant in it; ValueError if the mutant no longer fits."""
+    text = (root / mutant.file).read_text(encoding="utf-8")
+    if text.count(mutant.old) != 1:
+        raise ValueError(f"{mutant.name}: its text occurs {text.count(mutant.old)} times in {mutant.file}")
+    return text.replace(mutant.old, mutant.new)
+
+
+def _copy(to: Path) -> Path:
+    to.mkdir()
+    for name in _COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, to / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+        elif source.exists():
+            shutil.copy(source, to / name)
+    return to
+
+
+def _passes(root: Path, tests: tuple[str, ...]) -> tuple[bool | None, str]:
+    """Whether the tests pass there, None if their time ran out; and the end of what they said."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-n0", "-p", "no:randomly", "-p", "no:cacheprovider", *tests]
+    environment = {**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment.pop("OMI_TEST_FULL", None)
+    process = subprocess.Popen(
+        command,
+        cwd=root,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        said, _ = process.communicate(timeout=_LIMIT)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, 9)
+        process.communicate()
+        return None, ""
+    end = "\n".join(said.splitlines()[-4:])
+    if process.returncode not in (0, 1):
+        raise ValueError(f"pytest could not run {' '.join(tests)}:\n{end}")
+    return process.returncode == 0, end
+
+
+class _Bench:
+    """Copies of the project to run mutants in, one for each that runs at the same time."""
+
+    def __init__(self, folder: Path, copies: int) -> None:
+        self._roots: SimpleQueue[Path] = SimpleQueue()
+        for number in range(copies):
+            self._roots.put(_copy(folder / f"copy{number}"))
+        self._sound: dict[tuple[str, ...], str] = {}
+        self._lock = threading.Lock()
+
+    def judge(self, mutant: Mutant) -> tuple[Verdict, str]:
+        root = self._roots.get()
+        try:
+            problem = self._problem(root, mutant.tests)
+            if problem:
+                return "BROKEN", problem
+            return self._judge(root, mutant)
+        except ValueError as problem_found:
+            return "STALE" if "occurs" in str(problem_found) else "BROKEN", str(problem_found)
+        finally:
+            self._roots.put(root)
+
+    def _problem(self, root: Path, tests: tuple[str, ...]) -> str:
+        """Why the tests fail without any mutant, or nothing."""
+        with self._lock:
+            known = self._sound.get(tests)
+        if known is None:
+            passed, end = _passes(root, tests)
+            known = "" if passed else f"fails without the mutant: {end}"
+            with self._lock:
+                self._sound[tests] = known
+        return known
+
+    @staticmethod
+    def _judge(root: Path, mutant: Mutant) -> tuple[Verdict, str]:
+        path = root / mutant.file
+        original = path.read_text(encoding="utf-8")
+        path.write_text(mutated(mutant, root), encoding="utf-8")
+        try:
+            passed, end = _passes(root, mutant.tests)
+        finally:
+            path.write_text(original, encoding="utf-8")
+        if passed is None:
+            return "killed by time", ""
+        return ("SURVIVED", "") if passed else ("killed", end)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--only", type=int, nargs="*", help="the numbers of the mutants to run")
+    parser.add_argument("--jobs", type=int, default=2)
+    arguments = parser.parse_args()
+    numbers = arguments.only or range(1, len(MUTANTS) + 1)
+    verdicts: Counter[str] = Counter()
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(arguments.jobs) as pool:
+        bench = _Bench(Path(folder), arguments.jobs)
+        running = {number: pool.submit(bench.judge, MUTANTS[number - 1]) for number in numbers}
+        for number, future in running.items():
+            verdict, said = future.result()
+            verdicts[verdict] += 1
+            mutant = MUTANTS[number - 1]
+            print(f"{number:3} {verdict:14} {mutant.file:24} {mutant.name}", flush=True)
+            if verdict in ("STALE", "BROKEN"):
+                print(f"    {said}", flush=True)
+    print(f"{len(running)} mutants in {time.monotonic() - began:.0f} s: {dict(verdicts)}")
+    return 0 if set(verdicts) <= {"killed", "killed by time"} else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
