@@ -9,6 +9,7 @@ from weakref import WeakSet
 
 import aiohttp
 import attrs
+from aiohttp.http_exceptions import ContentEncodingError
 from yarl import URL
 
 from ._fork import keep_for_ever
@@ -330,7 +331,7 @@ class Transport:
             case aiohttp.ClientResponseError():
                 # aiohttp reports what its parser refuses as a status of 400.
                 return ResponseError("the server's answer is not proper HTTP.", outcome="unknown", retryable=True)
-            case aiohttp.ClientPayloadError(__cause__=aiohttp.http_exceptions.ContentEncodingError()):
+            case aiohttp.ClientPayloadError(__cause__=ContentEncodingError()):
                 return ResponseError("the server's answer cannot be unpacked.", outcome="unknown", retryable=True)
             case aiohttp.ClientPayloadError():
                 return TransportError("the answer broke off.", outcome="unknown", retryable=True)

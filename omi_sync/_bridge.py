@@ -16,7 +16,7 @@ from contextlib import suppress
 from contextvars import Context, copy_context
 from operator import length_hint
 from queue import Empty, SimpleQueue
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 from weakref import WeakSet
 
 from omi_async import AsyncOmiClient, BulkStoppedError, ClientClosedError, EventLoopError, OmiError, TransportError
@@ -109,7 +109,8 @@ class Bridge(Generic[T]):
             raise ClientClosedError("the program is ending.")
         if thread is None:
             # Of several threads, or a signal's handler in the middle of it, the first one's is taken by all.
-            thread = self.__dict__.setdefault("_thread", _LoopThread(self.target))
+            first: _LoopThread = self.__dict__.setdefault("_thread", _LoopThread(self.target))
+            thread = first
         if not thread.started:
             try:
                 thread.start()
@@ -376,8 +377,9 @@ def _fulfil(wish: "asyncio.Future[list[I]]", items: list[I], failure: Exception 
 
 def feed(items: Iterable[I]) -> Iterable[I] | Feed[I]:
     """A feed of the items; what is no input at all goes through, to be refused where all arguments are."""
-    refusable = isinstance(items, (str, bytes)) or not isinstance(items, Iterable)
-    return items if refusable else Feed(items)
+    if isinstance(items, Iterable) and not isinstance(items, (str, bytes)):
+        return Feed(items)
+    return cast(Iterable[I], items)
 
 
 def stream(bridge: Bridge[Any], target: _Taken[O], items: object) -> Generator[O, None, None]:
