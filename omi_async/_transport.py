@@ -38,6 +38,11 @@ _KEEPALIVE = 4.0  # seconds
 
 _CLOSE_GRACE = 5.0  # seconds that calls under way get to finish when the client is closed
 
+# What a request of ours carries: set here, or by aiohttp for every request.
+_HEADERS = frozenset(
+    ["accept", "accept-encoding", "authorization", "connection", "content-length", "content-type", "host", "user-agent"]
+)
+
 _NO_ROUNDING = float("inf")  # aiohttp rounds limits of 5 s and more up to whole seconds otherwise
 
 
@@ -142,7 +147,7 @@ class Transport:
         self._waiting: set[asyncio.Timeout] = set()
         self._idle = asyncio.Event()
         # The key lives in this function's cell alone: vars(), repr() and debuggers' views of the object stay clean.
-        self._middlewares = (_guard(f"Bearer {api_key}", self._origin),)
+        self._middlewares = (_guard(f"Bearer {api_key}", self._origin, borrowed=self._borrowed),)
         self.renewed: Callable[[], Transport] = lambda: Transport(
             api_key=api_key,
             base_url=base_url,
@@ -339,14 +344,15 @@ class Transport:
                 return TransportError("the connection was lost.", outcome=outcome, retryable=True)
 
 
-def _guard(authorization: str, origin: URL) -> aiohttp.ClientMiddlewareType:
+def _guard(authorization: str, origin: URL, *, borrowed: bool = False) -> aiohttp.ClientMiddlewareType:
     """Add the key, for the base origin only, and keep aiohttp from sending a DELETE twice."""
 
     async def guard(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
         if request.url.origin() == origin:
             request.headers["Authorization"] = authorization
-        # The cookies of a borrowed session are not for this server.
-        request.headers.pop("Cookie", None)
+        if borrowed:  # the session's cookies and default headers are not for this server
+            for name in [name for name in request.headers if name.lower() not in _HEADERS]:
+                request.headers.popall(name)
         try:
             return await handler(request)
         except aiohttp.ClientConnectorError:

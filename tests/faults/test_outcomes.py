@@ -21,6 +21,7 @@ async def test_one_request_an_attempt(side: Side, operation: str, clock: Virtual
     async with RawServer(script) as server:
         await side.call(side.client(server.url, retry=clock.policy()), operation)
         assert [1, 2] == [exchange.connection for exchange in server.log]
+        assert 1 == len(clock.sleeps)  # the second one is ours, not aiohttp's
 
 
 @pytest.mark.scenario(65)
