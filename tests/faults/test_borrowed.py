@@ -98,7 +98,7 @@ class Sent:
 @pytest.mark.scenario(134)
 @pytest.mark.parametrize("url", [*SAME, *OTHER])
 async def test_the_key_is_for_one_origin(url: str) -> None:
-    """The middleware adds the key where scheme, host and port are the base URL's; a session's own headers are dropped."""
+    """The middleware adds the key for the base URL's scheme, host and port alone, and drops a session's own headers."""
     request: Any = Sent(URL(url), CIMultiDict({"Cookie": "a=b", "X-Other": "1", "Accept": "x"}))
     reply: Any = object()
 
