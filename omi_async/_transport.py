@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -335,7 +336,7 @@ class Transport:
                 return TransportError(f"no connection to {self._origin} could be made.", retryable=True)
             case aiohttp.ClientResponseError():
                 # aiohttp reports what its parser refuses as a status of 400.
-                return ResponseError("the server's answer is not proper HTTP.", outcome="unknown", retryable=True)
+                return _not_http()
             case aiohttp.ClientPayloadError(__cause__=ContentEncodingError()):
                 return ResponseError("the server's answer cannot be unpacked.", outcome="unknown", retryable=True)
             case aiohttp.ClientPayloadError():
@@ -368,7 +369,7 @@ async def _read(response: aiohttp.ClientResponse, attempt: Attempt) -> Answer:
     """Read the whole body, but no more than is sensible, however small it looks before it is decompressed."""
     good = 200 <= response.status < 300
     limit = _BODY_LIMIT if good else _ERROR_BODY_LIMIT
-    size = response.content_length
+    size = _announced(response)
     packed = "Content-Encoding" in response.headers
     chunked = "Transfer-Encoding" in response.headers
     if response.status == 204 and (size or chunked):
@@ -402,6 +403,21 @@ async def _read(response: aiohttp.ClientResponse, attempt: Attempt) -> Answer:
             status=response.status,
         )
     return Answer(response.status, response.headers, bytes(body))
+
+
+def _announced(response: aiohttp.ClientResponse) -> int | None:
+    """The length that the answer announces. aiohttp's parser in pure Python lets contradictions pass."""
+    lengths = response.headers.getall("Content-Length", None)
+    if lengths is None:
+        return None
+    if len(lengths) == 1 and re.fullmatch("[0-9]{1,15}", lengths[0]) and "Transfer-Encoding" not in response.headers:
+        return int(lengths[0])
+    response.close()
+    raise _not_http()
+
+
+def _not_http() -> ResponseError:
+    return ResponseError("the server's answer is not proper HTTP.", outcome="unknown", retryable=True)
 
 
 def _too_large(status: int) -> ResponseError:
