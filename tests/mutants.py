@@ -639,7 +639,7 @@ MUTANTS: list[Mutant] = [
             "a dead loop waited for",
             "if not thread.is_alive() and not self._done.acquire(blocking=False):",
             "if False:",
-            "tests/process/test_exit.py::test_end_of_the_program",
+            f"{_THREADS}test_dead_loop_is_not_waited_for",
         ),
         (
             "context variables lost",

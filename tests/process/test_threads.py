@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from omi_async import (
+    AsyncOmiClient,
     ClientClosedError,
     EventLoopError,
     InvalidRequestError,
@@ -289,6 +290,31 @@ def test_loop_dies(death: str, part: str) -> None:
             assert (["close fine in time"], "True") == (lines, result.lines[-1])
             assert "Unclosed" not in result.err
     assert 0 == result.code
+
+
+@pytest.mark.scenario(154)
+def test_dead_loop_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call whose loop is gone without a word is given up at the next look, and says that nobody knows."""
+    monkeypatch.setattr(_bridge, "_LOOK", 0.01)
+
+    async def never() -> None:
+        raise AssertionError
+
+    handoff = _bridge._Handoff(never(), None)
+    dead = _bridge._LoopThread(AsyncOmiClient(KEY))  # one that does not live, for whatever reason
+    outcomes = []
+
+    def wait() -> None:
+        try:
+            handoff.wait(dead)
+        except ClientClosedError as error:
+            outcomes.append(error.outcome)
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    thread.join(5)
+    handoff.abandon(None)
+    assert ["unknown"] == outcomes
 
 
 @pytest.mark.scenario(154)
