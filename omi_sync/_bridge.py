@@ -114,7 +114,7 @@ class Bridge(Generic[T]):
         if not thread.started:
             try:
                 thread.start()
-            except TransportError:
+            except OmiError:  # no loop, no thread
                 self.__dict__.pop("_thread", None)  # the next call tries again
                 raise
         _refuse_own(thread)
