@@ -64,14 +64,15 @@ class Attempt:
     reused: bool = False
     """The connection had served an earlier request."""
     protocol: "ResponseHandler | None" = None
-    distrusted: "WeakSet[ResponseHandler]" = attrs.field(factory=WeakSet)
+    distrusted: "WeakSet[ResponseHandler] | None" = None
+    """Where its connector notes the connections that serve no further request."""
 
     def distrust(self) -> None:
         """See to it that the connection serves no further request.
 
         It may be back in the pool already, or even in use again: it is marked, not closed.
         """
-        if self.protocol is not None:
+        if self.protocol is not None and self.distrusted is not None:
             self.distrusted.add(self.protocol)
 
 
