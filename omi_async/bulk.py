@@ -254,9 +254,9 @@ class _Job(Generic[R]):
         self._began = self._clock()
         source = _Source(self._items)
         if self._journal_path is not None:
-            from .journal import Journal  # SQLite is loaded for those who use it
+            from .journal import open_journal  # SQLite is loaded for those who use it
 
-            self._journal = await asyncio.to_thread(Journal, self._journal_path, job=self._kind)
+            self._journal = await open_journal(self._journal_path, job=self._kind)
             for status, count in self._journal.counts().items():
                 self._counts[BulkStatus(status)] = count
                 self._resumed += count

@@ -12,6 +12,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import NamedTuple, ParamSpec, TypeAlias, TypeVar
 from weakref import WeakSet
@@ -286,6 +287,18 @@ class Journal:
             self._connection.close()
         except sqlite3.Error:  # what was reported as written is on disk already
             pass
+
+
+async def open_journal(path: str | os.PathLike[str], *, job: str) -> Journal:
+    """The journal, opened while the loop runs on; a cancelled opening leaves nothing open behind."""
+    opening = asyncio.ensure_future(asyncio.to_thread(Journal, path, job=job))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        # Its thread cannot be stopped: what it opens would stay locked for the next run.
+        with suppress(JournalError):
+            await (await opening).aclose()
+        raise
 
 
 def _make(file: str) -> None:

@@ -35,7 +35,7 @@ from omi_async import (
     RateLimitError,
     ServerError,
 )
-from omi_async.journal import Journal
+from omi_async.journal import Journal, _opening
 from omi_sync import OmiClient
 from tests.support.bulk import TITLE, Counting, Doors, Input, Job, ids, item, items, reach, still, until
 from tests.support.clock import VirtualClock
@@ -490,6 +490,22 @@ async def test_cancelled(operation: str, tmp_path: Path) -> None:
         assert 2 == job.progress.resumed
 
 
+async def test_cancelled_while_opening(operation: str, tmp_path: Path) -> None:
+    """Cancelled while the journal is being opened, a job sends nothing and leaves the journal to the next one."""
+    path = tmp_path / "job.db"
+    async with RawServer(Doors()) as server, AsyncOmiClient(KEY, base_url=server.url) as client:
+        job = Job(client, operation, items(operation, 8), journal=path)
+        with _opening:
+            waiting = asyncio.ensure_future(job.next())
+            await until(lambda: any(thread.name.startswith("omi-journal") for thread in threading.enumerate()))
+            waiting.cancel()
+            await asyncio.sleep(0)
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert 0 == server.connections
+        await Journal(path, job=operation).aclose()
+
+
 async def test_cancelled_while_closing(operation: str, tmp_path: Path) -> None:
     """Closing that is itself cancelled waits no longer for an answer, and the journal is free for the next job."""
     doors = Doors(free=1)
@@ -889,7 +905,7 @@ async def test_journal_in_use(side: Side, operation: str, tmp_path: Path) -> Non
     journal = tmp_path / "job.db"
     source = f"""
 import asyncio, sys
-from omi_async.journal import Journal
+from omi_async.journal import Journal, _opening
 journal = Journal({str(journal)!r}, job={operation!r})
 print("open", flush=True)
 import time
