@@ -7,10 +7,14 @@ success. Every hook here accepts one JSON type only.
 import functools
 import json
 import re
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import repeat
 from math import isfinite
-from typing import Any, NoReturn, TypeVar
+from operator import itemgetter
+from types import NoneType, UnionType
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import attrs
 import cattrs
@@ -20,6 +24,8 @@ from cattrs.gen import make_dict_structure_fn
 from . import models
 
 T = TypeVar("T")
+
+_Hook: TypeAlias = Callable[[Any, Any], Any]
 
 _CATEGORIES: dict[str, models.Category] = {category.value: category for category in models.Category}
 
@@ -50,13 +56,18 @@ def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
-_decoder = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_refuse_duplicates)
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+_careful_decoder = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_refuse_duplicates)
+
+_TRANSCRIPT = '"transcript_segments":'
 
 
 def parse(body: bytes) -> Any:
-    """Read UTF-8 JSON strictly: no NaN, no Infinity, no name twice in one object."""
+    """Read UTF-8 JSON strictly: no NaN, no Infinity, and outside of transcripts no name twice in one object."""
     try:
-        return _decoder.decode(body.decode("utf-8"))
+        text = body.decode("utf-8")
+        document = _parse_around_transcript(text) if _TRANSCRIPT in text else None
+        return _careful_decoder.decode(text) if document is None else document
     except UnicodeDecodeError:
         problem = "not UTF-8"
     except RecursionError:
@@ -65,6 +76,27 @@ def parse(body: bytes) -> Any:
         problem = "not JSON"
     # Raised here, not above: a JSONDecodeError carries the whole document, and would hang on as the context.
     raise Unreadable(problem)
+
+
+def _parse_around_transcript(text: str) -> Any:
+    """Read a conversation with a transcript; None for anything else, and for anything odd.
+
+    Looking for duplicate names makes reading half as slow again. Transcripts are most of what is read, and nothing
+    depends on them; so the transcript is read without, and the rest as if it had none.
+    """
+    begin = text.find(_TRANSCRIPT + "[{") + len(_TRANSCRIPT)
+    end = text.rfind("}]") + 2
+    if begin < len(_TRANSCRIPT) or end < begin:
+        return None
+    try:
+        segments = _decoder.decode(text[begin:end])
+        document = _careful_decoder.decode(f"{text[:begin]}null{text[end:]}")
+    except ValueError:
+        return None
+    if type(document) is not dict or document.get("transcript_segments", ...) is not None:
+        return None
+    document["transcript_segments"] = segments
+    return document
 
 
 class _Wrong(ValueError):
@@ -117,7 +149,7 @@ def _time(value: Any, _: Any) -> datetime:
     return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
-def _only(kind: type, name: str, hook: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+def _only(kind: type, name: str, hook: _Hook) -> _Hook:
     def structure(value: Any, target: Any) -> Any:
         if type(value) is not kind:
             raise _Wrong(f"not {name}")
@@ -126,9 +158,86 @@ def _only(kind: type, name: str, hook: Callable[[Any, Any], Any]) -> Callable[[A
     return structure
 
 
+# Quick ways for what is as it should be. An instance gets its members all at once: the __init__ of a frozen attrs
+# class sets each through object.__setattr__, which takes longer than everything else here.
+
+_UNCHANGED: frozenset[Any] = frozenset([str, int, bool, NoneType])
+
+
+def _alternatives(field: "attrs.Attribute[Any]") -> set[Any]:
+    return set(field.type.__args__ if isinstance(field.type, UnionType) else [field.type])
+
+
+def _unchanged(field: "attrs.Attribute[Any]") -> frozenset[type]:
+    """The types whose values the field takes as they are; for the others there is its hook."""
+    kinds = _alternatives(field)
+    unchanged = kinds if kinds <= _UNCHANGED else kinds & {NoneType}
+    return frozenset(unchanged if field.default is attrs.NOTHING else unchanged | {type(field.default)})
+
+
+def _type(field: "attrs.Attribute[Any]") -> Any:
+    """The field's type without None, which the hook does not get to see."""
+    others = _alternatives(field) - {NoneType}
+    return others.pop() if len(others) == 1 else field.type
+
+
+def _object(model: type[Any], converter: cattrs.Converter) -> _Hook:
+    fields = [
+        (field.name, _unchanged(field), converter.get_structure_hook(_type(field)), _type(field), field.default)
+        for field in attrs.fields(model)
+    ]
+
+    def structure(value: Any, _: Any) -> Any:
+        if type(value) is not dict:
+            raise _Wrong("not an object")
+        members = {}
+        for name, unchanged, hook, kind, default in fields:
+            member = value.get(name, default)
+            members[name] = member if type(member) in unchanged else hook(member, kind)
+        instance = object.__new__(model)
+        object.__setattr__(instance, "__dict__", members)
+        return instance
+
+    return structure
+
+
+def _array(target: Any, converter: cattrs.Converter) -> _Hook:
+    """Transcripts have hundreds of segments: they are looked at column by column, and their own dicts are used."""
+    model: type[Any] = target.__args__[0]
+    one = converter.get_structure_hook(model)
+    fields = attrs.fields(model)
+    columns = [(itemgetter(field.name), {float} if field.type is float else _unchanged(field)) for field in fields]
+
+    def good(rows: list[Any]) -> bool:
+        if set(map(type, rows)) != {dict} or set(map(len, rows)) != {len(fields)}:
+            return False
+        for pick, kinds in columns:
+            try:
+                column = list(map(pick, rows))
+            except KeyError:
+                return False
+            if not kinds.issuperset(map(type, column)) or (float in kinds and not isfinite(sum(column))):
+                return False
+        return True
+
+    def structure(value: Any, _: Any) -> tuple[Any, ...]:
+        if type(value) is not list:
+            raise _Wrong("not an array")
+        if len(value) < _MANY or not good(value):
+            return tuple([one(each, model) for each in value])
+        instances = tuple(map(object.__new__, repeat(model, len(value))))
+        deque(map(object.__setattr__, instances, repeat("__dict__"), value), 0)
+        return instances
+
+    return structure
+
+
+_MANY = 16  # rows; below that, columns do not pay
+
+
 @functools.cache
 def _converter(*, detailed: bool) -> cattrs.Converter:
-    """The converter; the detailed form is several times slower and only made to explain a failure."""
+    """The converter; the detailed form is many times slower and only made to explain a failure."""
     converter = cattrs.Converter(detailed_validation=detailed)
     for leaf, hook in (
         (str, _string),
@@ -139,23 +248,32 @@ def _converter(*, detailed: bool) -> cattrs.Converter:
         (models.Category | str, _category),
     ):
         converter.register_structure_hook(leaf, hook)
-    converter.register_structure_hook_factory(
-        is_sequence,
-        lambda target: _only(list, "an array", homogenous_tuple_structure_factory(target, converter)),
-    )
-    converter.register_structure_hook_factory(
-        attrs.has,
-        lambda target: _only(dict, "an object", make_dict_structure_fn(target, converter)),
-    )
+    array, attrs_class = (_detailed_array, _detailed_object) if detailed else (_array, _object)
+    converter.register_structure_hook_factory(is_sequence, lambda target: array(target, converter))
+    converter.register_structure_hook_factory(attrs.has, lambda target: attrs_class(target, converter))
     return converter
 
 
+def _detailed_array(target: Any, converter: cattrs.Converter) -> _Hook:
+    return _only(list, "an array", homogenous_tuple_structure_factory(target, converter))
+
+
+def _detailed_object(target: Any, converter: cattrs.Converter) -> _Hook:
+    return _only(dict, "an object", make_dict_structure_fn(target, converter))
+
+
+_hooks: dict[type, _Hook] = {}
+
+
 def structure(value: Any, model: type[T]) -> T:
-    """Build `model` from parsed JSON, or raise `Unreadable` with the path of the first bad field."""
+    """Build `model` from parsed JSON, which is used up; or raise `Unreadable` with the path of the first bad field."""
+    hook = _hooks.get(model) or _hooks.setdefault(model, _converter(detailed=False).get_structure_hook(model))
     try:
-        return _converter(detailed=False).structure(value, model)
-    except (KeyError, ValueError):
+        instance: T = hook(value, model)
+    except ValueError:
         pass
+    else:
+        return instance
     raise Unreadable(*_explain(value, model))
 
 

@@ -50,6 +50,10 @@ _CONVERSATION_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._~-]{0,127}")
 
 _TITLE_LIMIT = 500  # code points, https://docs.omi.me, UpdateConversationRequest.title
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
 _TEXT_LIMIT = 200  # characters of the server's text that an error shows
 
 _RETRY_AFTER_CEILING = 31 * 86400.0  # seconds; the server's longest window is an hour
@@ -351,7 +355,7 @@ def update_conversation(conversation_id: str, title: str | None, discarded: bool
         "PATCH",
         _CONVERSATION_PATH + conversation_id,
         functools.partial(_read_conversation, conversation_id),
-        json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode(),
+        _encode(fields),
     )
 
 
@@ -365,6 +369,10 @@ def delete_conversation(conversation_id: str) -> Request[Deletion]:
         functools.partial(_read_deletion, conversation_id),
         already_gone=lambda: Deletion(conversation_id=conversation_id, confirmed=False),
     )
+
+
+def _encode(value: object) -> bytes:
+    return _encoder.encode(value).encode()
 
 
 def _conversation_id(value: str) -> str:
@@ -388,7 +396,7 @@ def _title(value: str) -> str:
         raise InvalidRequestError("title must not be blank.")
     if len(title) > _TITLE_LIMIT:
         raise InvalidRequestError(f"title must be at most {_TITLE_LIMIT} characters, not {len(title)}.")
-    if any("\ud800" <= character <= "\udfff" for character in title):
+    if _SURROGATE.search(title):
         raise InvalidRequestError("title must not contain lone surrogates: they are not text.")
     return title
 

@@ -1,18 +1,21 @@
 """One attempt on the wire; beside the sandbox the only file that imports aiohttp."""
 
 import asyncio
+import functools
 import os
 import re
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from math import inf
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
 
 import aiohttp
 import attrs
+from aiohttp import hdrs
 from aiohttp.http_exceptions import ContentEncodingError
 from yarl import URL
 
+from ._deadline import Deadline, Deadlines
 from ._fork import keep_for_ever
 from ._protocol import Answer, Request
 from .errors import (
@@ -27,7 +30,6 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from aiohttp.client_proto import ResponseHandler
     from aiohttp.tracing import Trace
 
 _BODY_LIMIT = 8 * 2**20  # bytes after decompression; the largest conversations seen are under one MiB
@@ -44,7 +46,25 @@ _HEADERS = frozenset(
     ["accept", "accept-encoding", "authorization", "connection", "content-length", "content-type", "host", "user-agent"]
 )
 
-_NO_ROUNDING = float("inf")  # aiohttp rounds limits of 5 s and more up to whole seconds otherwise
+_JSON = "application/json"
+
+_LENGTH = re.compile("[0-9]{1,15}")
+
+
+@functools.cache
+def _limits(connect: float | None) -> aiohttp.ClientTimeout:
+    # Without the infinity, aiohttp rounds limits of 5 s and more up to whole seconds.
+    return aiohttp.ClientTimeout(connect=connect, ceil_threshold=inf)
+
+
+_NOTE = "omi_link"  # the attribute; a weak dictionary beside costs several times as much
+
+
+@attrs.define(eq=False)
+class _Link:
+    """What is known of a connection that has served a request; noted on aiohttp's object for it."""
+
+    distrusted: bool = False
 
 
 @attrs.define(eq=False)
@@ -63,17 +83,15 @@ class Attempt:
     """The request may have left."""
     reused: bool = False
     """The connection had served an earlier request."""
-    protocol: "ResponseHandler | None" = None
-    distrusted: "WeakSet[ResponseHandler] | None" = None
-    """Where its connector notes the connections that serve no further request."""
+    link: _Link | None = None
 
     def distrust(self) -> None:
         """See to it that the connection serves no further request.
 
         It may be back in the pool already, or even in use again: it is marked, not closed.
         """
-        if self.protocol is not None and self.distrusted is not None:
-            self.distrusted.add(self.protocol)
+        if self.link is not None:
+            self.link.distrusted = True
 
 
 _current: ContextVar[Attempt] = ContextVar("omi_attempt")
@@ -89,33 +107,31 @@ class _Connector(aiohttp.TCPConnector):
     def __init__(self) -> None:
         # The transport's slots limit what is under way, so the connector need not.
         super().__init__(limit=0, keepalive_timeout=_KEEPALIVE)
-        self._served: WeakSet[ResponseHandler] = WeakSet()
-        self._distrusted: WeakSet[ResponseHandler] = WeakSet()
 
     async def connect(
         self, req: aiohttp.ClientRequest, traces: "list[Trace]", timeout: aiohttp.ClientTimeout
     ) -> aiohttp.connector.Connection:
         attempt = _current.get()
-        connection = await super().connect(req, traces, timeout)
-        while not self._usable(connection.protocol, attempt):
-            connection.close()
+        while True:
             connection = await super().connect(req, traces, timeout)
-        protocol = connection.protocol
-        if protocol is not None:
-            attempt.protocol, attempt.distrusted = protocol, self._distrusted
-            attempt.reused = protocol in self._served
-            self._served.add(protocol)
+            protocol = connection.protocol
+            assert protocol is not None  # noqa: S101 - it is as long as the connection is nobody else's
+            link: _Link | None = getattr(protocol, _NOTE, None)
+            if link is None:
+                link = _Link()
+                setattr(protocol, _NOTE, link)
+                break
+            if not (attempt.fresh or protocol.should_close or link.distrusted):
+                attempt.reused = True
+                break
+            connection.close()
+        attempt.link = link
         attempt.connected = True
         return connection
 
     def give_up(self) -> None:
         """Close at once and in silence, on a loop that does not run any more."""
         self._close()
-
-    def _usable(self, protocol: "ResponseHandler | None", attempt: Attempt) -> bool:
-        if protocol is None or protocol not in self._served:
-            return True
-        return not (attempt.fresh or protocol.should_close or protocol in self._distrusted)
 
 
 class _Lost(aiohttp.ClientError):
@@ -138,15 +154,19 @@ class Transport:
             raise ConfigurationError("session must be an aiohttp.ClientSession.")
         self._base_url = base_url
         self._origin = URL(base_url, encoded=True).origin()
-        self._headers = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": user_agent}
-        self._headers_with_body = {**self._headers, "Content-Type": "application/json"}
+        always = {"Accept": _JSON, "Accept-Encoding": "gzip", "User-Agent": user_agent}
+        with_body = {"Content-Type": _JSON}
+        # An own session adds by itself what every request has; a borrowed one must be told each time.
+        self._session_headers = always
+        self._headers = always if session is not None else None
+        self._headers_with_body = {**always, **with_body} if session is not None else with_body
         self._session = session
         self._borrowed = session is not None
         self._max_connections = max_connections
         self._slots = asyncio.Semaphore(max_connections)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._sending: set[asyncio.Timeout] = set()
-        self._waiting: set[asyncio.Timeout] = set()
+        self._sending = Deadlines()
+        self._waiting = Deadlines()
         self._idle = asyncio.Event()
         # The key lives in this function's cell alone: vars(), repr() and debuggers' views of the object stay clean.
         self._middlewares = (_guard(f"Bearer {api_key}", self._origin, borrowed=self._borrowed),)
@@ -169,16 +189,14 @@ class Transport:
         else:
             await self._slots.acquire()
         token = _current.set(attempt)
-        timer: asyncio.Timeout | None = None
+        deadline: Deadline | None = None
         try:
             session = self._ready(attempt)
             # Nothing is known of a foreign connector's phases: there, every attempt may have left.
             attempt.connected = self._borrowed
-            timer = asyncio.timeout(_shorter(attempt.limit, attempt.left()))
-            self._sending.add(timer)
-            async with (
-                timer,
-                session.request(
+            deadline = self._sending.within(_shorter(attempt.limit, attempt.left()))
+            with deadline:
+                response = await session.request(
                     request.method,
                     URL(self._base_url + request.path, encoded=True),
                     data=request.body,
@@ -187,17 +205,19 @@ class Transport:
                     raise_for_status=False,
                     auto_decompress=True,
                     middlewares=self._middlewares,
-                    timeout=aiohttp.ClientTimeout(connect=attempt.connect, ceil_threshold=_NO_ROUNDING),
-                ) as response,
-            ):
-                return await _read(response, attempt)
+                    timeout=_limits(attempt.connect),
+                )
+                try:
+                    return await _read(response, attempt)
+                finally:
+                    response.release()  # closes the connection instead if there is more to read
         except (aiohttp.ClientError, TimeoutError) as error:
-            if timer is None:
+            if deadline is None:
                 raise
-            failure = self._failure(error, attempt, timed_out=timer.expired())
+            failure = self._failure(error, attempt, timed_out=deadline.expired)
         except RuntimeError as error:
             # No thread to look up the host's name: the interpreter is shutting down.
-            if timer is None or attempt.connected:
+            if deadline is None or attempt.connected:
                 error.with_traceback(None)
                 raise
             failure = ClientClosedError("the program is ending, no connection can be made any more.")
@@ -209,25 +229,19 @@ class Transport:
         finally:
             _current.reset(token)
             self._slots.release()
-            if timer is not None:
-                self._sending.discard(timer)
-            if not self._sending:
+            if self.closed and not self._sending:
                 self._idle.set()
         # Raised here, not above: aiohttp's errors hold the request with its key, and must not be the context.
         raise failure
 
     async def pause(self, waiting: Awaitable[Any]) -> None:
         """Wait; ends at once, with an error, when the client is closed."""
-        timer = asyncio.timeout(None)
-        self._waiting.add(timer)
         try:
-            async with timer:
+            with self._waiting.within(None):
                 await waiting
         except TimeoutError:
             if not self.closed:
                 raise
-        finally:
-            self._waiting.discard(timer)
         if self.closed:
             raise _closed()
 
@@ -243,21 +257,22 @@ class Transport:
         self.closed = True
         try:
             if self._loop is loop:
-                _end(self._waiting, loop)
+                self._waiting.end_all()
                 if self._sending:
-                    await self._finish(loop)
+                    await self._finish()
         finally:
+            self._sending.close()
             if self._session is not None and not self._borrowed:
                 await self._session.close()
 
-    async def _finish(self, loop: asyncio.AbstractEventLoop) -> None:
+    async def _finish(self) -> None:
         """Let the calls under way end by themselves for a while, then end them."""
         self._idle.clear()
         try:
             async with asyncio.timeout(_CLOSE_GRACE):
                 await self._idle.wait()
         except TimeoutError:
-            _end(self._sending, loop)
+            self._sending.end_all()
             await self._idle.wait()
 
     def abandon(self) -> bool:
@@ -299,7 +314,10 @@ class Transport:
         if self._session is None:
             self._opened_by = os.getpid()
             self._session = aiohttp.ClientSession(
-                connector=_Connector(), cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+                connector=_Connector(),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers=self._session_headers,
+                trust_env=False,
             )
         if self._session.closed:
             raise ClientClosedError("the borrowed session is closed.")
@@ -351,7 +369,7 @@ def _guard(authorization: str, origin: URL, *, borrowed: bool = False) -> aiohtt
 
     async def guard(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
         if request.url.origin() == origin:
-            request.headers["Authorization"] = authorization
+            request.headers[hdrs.AUTHORIZATION] = authorization
         if borrowed:  # the session's cookies and default headers are not for this server
             for name in [name for name in request.headers if name.lower() not in _HEADERS]:
                 request.headers.popall(name)
@@ -371,24 +389,23 @@ async def _read(response: aiohttp.ClientResponse, attempt: Attempt) -> Answer:
     good = 200 <= response.status < 300
     limit = _BODY_LIMIT if good else _ERROR_BODY_LIMIT
     size = _announced(response)
-    packed = "Content-Encoding" in response.headers
-    chunked = "Transfer-Encoding" in response.headers
+    packed = hdrs.CONTENT_ENCODING in response.headers
+    chunked = hdrs.TRANSFER_ENCODING in response.headers
     if response.status == 204 and (size or chunked):
         attempt.distrust()  # the body that must not be there would be read as the next answer
     if good and size is not None:
         if size > limit:
-            response.close()
             raise _too_large(response.status)
         if not packed:
-            return Answer(response.status, response.headers, await response.read())
+            return Answer(response.status, response.headers, await response.content.read())
     body = bytearray()
     try:
         while chunk := await response.content.read(_CHUNK):
             body += chunk
             if len(body) > limit:
-                response.close()
                 if good:
                     raise _too_large(response.status)
+                response.close()
                 break
     except aiohttp.ClientError:
         # The status of a refusal stands, even if its explanation breaks off.
@@ -408,12 +425,11 @@ async def _read(response: aiohttp.ClientResponse, attempt: Attempt) -> Answer:
 
 def _announced(response: aiohttp.ClientResponse) -> int | None:
     """The length that the answer announces. aiohttp's parser in pure Python lets contradictions pass."""
-    lengths = response.headers.getall("Content-Length", None)
+    lengths = response.headers.getall(hdrs.CONTENT_LENGTH, None)
     if lengths is None:
         return None
-    if len(lengths) == 1 and re.fullmatch("[0-9]{1,15}", lengths[0]) and "Transfer-Encoding" not in response.headers:
+    if len(lengths) == 1 and _LENGTH.fullmatch(lengths[0]) and hdrs.TRANSFER_ENCODING not in response.headers:
         return int(lengths[0])
-    response.close()
     raise _not_http()
 
 
@@ -423,12 +439,6 @@ def _not_http() -> ResponseError:
 
 def _too_large(status: int) -> ResponseError:
     return ResponseError(f"the server's answer is larger than {_BODY_LIMIT} bytes.", outcome="unknown", status=status)
-
-
-def _end(timers: set[asyncio.Timeout], loop: asyncio.AbstractEventLoop) -> None:
-    for timer in timers:
-        if not timer.expired():
-            timer.reschedule(loop.time())
 
 
 def _shorter(one: float | None, other: float | None) -> float | None:

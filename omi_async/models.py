@@ -54,7 +54,7 @@ class Category(StrEnum):
     OTHER = "other"
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Geolocation:
     """Where a conversation took place."""
 
@@ -65,7 +65,7 @@ class Geolocation:
     location_type: str | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class TranscriptSegment:
     """One stretch of speech by one speaker."""
 
@@ -80,7 +80,7 @@ class TranscriptSegment:
     """Always None in the answer to an update: names are resolved on reads only (observed behaviour)."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class ConversationActionItem:
     """A task that was heard in the conversation."""
 
@@ -93,7 +93,7 @@ class ConversationActionItem:
     conversation_id: str | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class ConversationEvent:
     """A calendar event that was heard in the conversation."""
 
@@ -106,7 +106,7 @@ class ConversationEvent:
     """Whether it was put into the user's calendar."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class ConversationStructured:
     """What Omi made of the conversation."""
 
@@ -118,7 +118,7 @@ class ConversationStructured:
     events: tuple[ConversationEvent, ...] = attrs.field(default=(), **_private)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Conversation:
     """A conversation as the API returns it. All times are timezone-aware.
 
@@ -139,7 +139,7 @@ class Conversation:
     folder_name: str | None = attrs.field(default=None, **_private)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Deletion:
     """A conversation is gone."""
 

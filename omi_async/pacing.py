@@ -35,7 +35,7 @@ class Gate:
 
     def refused_for(self) -> float:
         """Seconds for which the server is known to refuse; 0 if it may accept."""
-        return max(0.0, self._refused_until - self._clock())
+        return max(0.0, self._refused_until - self._clock()) if self._refused_until else 0.0
 
     def closed_for(self) -> float:
         """Seconds until a request is worth sending: refusals, spent allowance and rounding considered."""

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Generic, Self, TypeVar
 
 import attrs
@@ -135,7 +135,7 @@ class Retrier:
         self.transport = transport
         self.policy = policy
         self._timeout = timeout
-        self._budget = Budget()
+        self.budget = Budget()
         self._gates: dict[str, Gate] = {}
 
     def gate(self, policy: str) -> Gate:
@@ -157,44 +157,34 @@ class Retrier:
         if retry is not None and not isinstance(retry, RetryPolicy):
             raise ConfigurationError("retry must be a RetryPolicy.")
         return Call(
-            request=request,
-            transport=self.transport,
-            timeout=self._timeout if timeout is None else Timeout.of(timeout),
-            policy=self.policy if retry is None else retry,
-            budget=self._budget,
-            gate=self.gate(request.policy),
+            self,
+            request,
+            self._timeout if timeout is None else Timeout.of(timeout),
+            self.policy if retry is None else retry,
             maybe_applied=maybe_applied,
         )
 
-    async def call(
+    def call(
         self, request: Request[T] | Refusal, timeout: Timeout | float | None, retry: RetryPolicy | None
-    ) -> T:
+    ) -> Coroutine[Any, Any, T]:
         if isinstance(request, Exception):
             raise request
-        return await self.prepare(request, timeout, retry).run()
+        return self.prepare(request, timeout, retry).run()
 
 
 class Call(Generic[T]):
     """One call on its way: what it may still use, and what its attempts have shown so far."""
 
     def __init__(
-        self,
-        *,
-        request: Request[T],
-        transport: Transport,
-        timeout: Timeout,
-        policy: RetryPolicy,
-        budget: Budget,
-        gate: Gate,
-        maybe_applied: bool,
+        self, retrier: Retrier, request: Request[T], timeout: Timeout, policy: RetryPolicy, *, maybe_applied: bool
     ) -> None:
         self.attempts = 0
         self._request = request
-        self._transport = transport
+        self._transport = retrier.transport
         self._timeout = timeout
         self._policy = policy
-        self._budget = budget
-        self._gate = gate
+        self._budget = retrier.budget
+        self._gate = retrier.gate(request.policy)
         self._end = None if timeout.total is None else policy.clock() + timeout.total
         self._unknown = maybe_applied
         self._spent = 0  # on the last retry; given back if it succeeds

@@ -113,7 +113,7 @@ async def test_cancel_ten_thousand(operation: str, figure: Callable[..., None]) 
             assert all(task.cancelled() for task in ended)
             assert 0 == storm.slots_lost(client)
             assert before == len(asyncio.all_tasks())
-            assert Budget.FULL == client._retrier._budget.tokens
+            assert Budget.FULL == client._retrier.budget.tokens
             server.script = None
             await method("conv_next", **settings)
         await asyncio.sleep(0.05)
@@ -183,7 +183,7 @@ async def test_recovery(side: Side, operation: str, clock: VirtualClock) -> None
         for _ in range(Budget.FULL):
             (outcome,) = await _outcomes(client, operation, ["conv_1"])
             assert isinstance(outcome, (Conversation, Deletion))
-        budget = storm.inner(client)._retrier._budget
+        budget = storm.inner(client)._retrier.budget
         assert Budget.FULL == budget.tokens
         before, end = len(server.log), clock.now + 10.0
         await _outcomes(client, operation, ["conv_1"])
@@ -228,7 +228,7 @@ async def test_budget_under_load(side: Side, operation: str, figure: Callable[..
             _fault(asked.method, "500") if random.Random(f"{asked.id}/{asked.record.requests}").random() < 0.2 else None
         )
         client = side.client(server.url, retry=RetryPolicy(sleep=note))
-        budget = storm.inner(client)._retrier._budget
+        budget = storm.inner(client)._retrier.budget
         ids = _ids(times(10_000))
         await _outcomes(client, operation, ids)
         low = min(seen)
@@ -252,7 +252,7 @@ async def test_budget_given_back(side: Side, operation: str) -> None:
     async with Truth() as server:
         server.script = lambda asked: _fault(asked.method, "500") if asked.record.requests == 1 else None
         client = side.client(server.url, retry=RetryPolicy(sleep=note))
-        budget = storm.inner(client)._retrier._budget
+        budget = storm.inner(client)._retrier.budget
         await _outcomes(client, operation, _ids(30))
     assert Budget.FULL > min(low)
     assert Budget.FULL == budget.tokens
@@ -273,7 +273,7 @@ async def test_budget_after_cancellation(operation: str) -> None:
             calls = asyncio.create_task(_outcomes(client, operation, _ids(20)))
             while len(waiting) < 20:
                 await asyncio.sleep(0.005)
-            budget = client._retrier._budget
+            budget = client._retrier.budget
             assert Budget.FULL - 20 * Budget.RETRY_COST == budget.tokens
             calls.cancel()
             await asyncio.wait([calls])

@@ -155,7 +155,7 @@ class _Machine(RuleBasedStateMachine):
     def nothing_leaks(self) -> None:
         if hasattr(self, "client"):
             assert 0 == storm.slots_lost(storm.inner(self.client))
-            assert 0 <= storm.inner(self.client)._retrier._budget.tokens <= Budget.FULL
+            assert 0 <= storm.inner(self.client)._retrier.budget.tokens <= Budget.FULL
 
     # The truth
 

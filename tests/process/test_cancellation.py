@@ -247,7 +247,7 @@ async def test_cancelled_wait_costs_no_budget(operation: str) -> None:
         task.cancel()
         await asyncio.wait([task])
         assert task.cancelled()
-        assert Budget.FULL == client._retrier._budget.tokens
+        assert Budget.FULL == client._retrier.budget.tokens
 
 
 async def _hang(exchange: Exchange) -> None:

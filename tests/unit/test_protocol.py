@@ -2,6 +2,7 @@
 
 import copy
 import json
+import pickle
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
@@ -405,6 +406,58 @@ def test_wrong_kinds(field: Field) -> None:
         assert all(text not in str(error) for text in ("12", "false", "2026-01-20")), name
     assert (0 == accepted) == (field.path in (("id",), ("structured",)))
     assert accepted < len(VALUES)
+
+
+SEGMENT = [field for field in FIELDS if field.path[:1] == ("transcript_segments",) and len(field.path) == 3]
+
+
+@pytest.mark.scenario(105)
+@pytest.mark.parametrize("field", SEGMENT, ids=[field.text for field in SEGMENT])
+def test_long_transcripts(field: Field) -> None:
+    """A field of a segment far down is refused, by its path, or read, just as in a transcript of one segment."""
+    for name, value in [*VALUES.items(), ("missing", ...), ("infinite", float("inf")), ("huge", 2**60)]:
+        short, long = full(), full()
+        (segment,) = short["transcript_segments"]
+        segment[field.path[2]] = value
+        if value is ...:
+            del segment[field.path[2]]
+        long["transcript_segments"] = [*(full()["transcript_segments"] * 40), segment, {**segment, "new": [1]}]
+        try:
+            expected = structure(short, Conversation).transcript_segments
+        except Unreadable as failure:
+            refusal = failure.problem, failure.path.replace("[0]", "[40]")
+            with pytest.raises(Unreadable) as caught:
+                structure(long, Conversation)
+            assert refusal == (caught.value.problem, caught.value.path)
+        else:
+            segments = structure(long, Conversation).transcript_segments
+            assert segments is not None
+            assert expected is not None
+            assert (42, expected * 2) == (len(segments), segments[40:]), name
+            assert 1 == len(set(segments[:40]))
+            assert pickle.loads(pickle.dumps(segments[:40])) == segments[:40]
+
+
+@pytest.mark.scenario(104)
+def test_names_twice_around_a_transcript() -> None:
+    """A name that stands twice beside or above a long transcript is refused as anywhere else."""
+    document = full()
+    document["transcript_segments"] *= 40
+    text = compact(document).decode()
+    assert document == parse(text.encode())
+    for twice in (
+        text[:-1] + ',"id":"conv_2"}',
+        '{"id":"conv_2",' + text[1:],
+        text[:-1] + ',"transcript_segments":[{"text":"x"}]}',
+        '{"transcript_segments":null,' + text[1:],
+        text.replace('"structured":{', '"structured":{"title":"x",'),
+    ):
+        with pytest.raises(Unreadable):
+            parse(twice.encode())
+    inside = {"more": {"transcript_segments": [{"text": "x"}]}, "events": [{"a": 1}]}
+    assert inside == parse(compact(inside))
+    quoted = {"text": '"transcript_segments":[{ }]', "transcript_segments": [{"text": '}] "transcript_segments":[{'}]}
+    assert quoted == parse(compact(quoted))
 
 
 @pytest.mark.scenario(105)

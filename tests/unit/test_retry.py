@@ -132,7 +132,7 @@ class Setup:
 
     @property
     def tokens(self) -> int:
-        return self.retrier._budget.tokens
+        return self.retrier.budget.tokens
 
     @property
     def sent(self) -> int:
