@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ import pytest
 from yarl import URL
 
 from omi_async.sandbox import Fault, RecordedRequest, Sandbox, SandboxConversation
+from tests.support.caller import Caller, Clock, calling
 
 ITEMS = "/v1/dev/user/conversations"
 STANDUP = f"{ITEMS}/conv_standup"
@@ -48,74 +49,9 @@ BLANK_TITLE = (
 )
 
 
-@attrs.frozen
-class Answer:
-    """What came back: status, body, headers."""
-
-    status: int
-    body: bytes
-    headers: Mapping[str, str]
-
-
-class Caller:
-    """A plain aiohttp session that sends to one sandbox, with its full key unless told otherwise."""
-
-    def __init__(self, sandbox: Sandbox, session: aiohttp.ClientSession, url: str | None = None) -> None:
-        self.sandbox = sandbox
-        self.session = session
-        self.url = sandbox.url if url is None else url
-
-    async def __call__(
-        self,
-        method: str,
-        path: str,
-        json_body: dict[str, object] | None = None,
-        *,
-        body: bytes | None = None,
-        key: str | None = "",
-        authorization: str | None = None,
-        headers: dict[str, str] | None = None,
-        content_type: str | None = "application/json",
-    ) -> Answer:
-        sent = dict(headers or {})
-        if authorization is not None:
-            sent["Authorization"] = authorization
-        elif key is not None:
-            sent["Authorization"] = f"Bearer {key or self.sandbox.api_key}"
-        if json_body is not None:
-            body = json.dumps(json_body).encode()
-        if body is not None and content_type is not None:
-            sent["Content-Type"] = content_type
-        async with self.session.request(
-            method,
-            URL(self.url + path, encoded=True),
-            data=body,
-            headers=sent,
-            skip_auto_headers=["Content-Type"],
-            allow_redirects=False,
-        ) as response:
-            return Answer(response.status, await response.read(), response.headers)
-
-
-class Clock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@contextlib.asynccontextmanager
-async def _calling(sandbox: Sandbox) -> AsyncIterator[Caller]:
-    async with sandbox, aiohttp.ClientSession() as session:
-        yield Caller(sandbox, session)
-
-
 @pytest.fixture
 async def call() -> AsyncIterator[Caller]:
-    async with _calling(Sandbox()) as caller:
+    async with calling(Sandbox()) as caller:
         yield caller
 
 
@@ -126,7 +62,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 async def limited(clock: Clock) -> AsyncIterator[Caller]:
-    async with _calling(Sandbox(write_limit=3, clock=clock)) as caller:
+    async with calling(Sandbox(write_limit=3, clock=clock)) as caller:
         yield caller
 
 
@@ -509,7 +445,7 @@ class TestRateWindow:
     @pytest.mark.parametrize(("limit", "expected"), [(0, 429), (None, 200)])
     async def test_the_limit_can_be_nothing_or_none(self, limit: int | None, expected: int) -> None:
         """A limit of 0 refuses every write, None refuses none."""
-        async with _calling(Sandbox(write_limit=limit)) as call:
+        async with calling(Sandbox(write_limit=limit)) as call:
             for _ in range(30):
                 assert (await call("PATCH", STANDUP, {"discarded": True})).status == expected
 
@@ -930,7 +866,7 @@ class TestLifecycle:
         if host == "::1" and not socket.has_ipv6:
             pytest.skip("no IPv6 here")
         try:
-            async with _calling(Sandbox(host=host)) as call:
+            async with calling(Sandbox(host=host)) as call:
                 assert (await call("GET", STANDUP)).status == 200
         except OSError:
             if host == "127.0.0.1":
