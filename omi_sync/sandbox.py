@@ -20,7 +20,9 @@ class Sandbox:
     It starts with *conversations*, or with six believable ones where none are given. *host* must be a
     loopback address, because the keys are published; *port* 0 takes a free one. A key may make *write_limit*
     writes (None: any number) in *write_window* seconds, counted from its first write as *clock* tells the
-    time; reads have no limit. Use it as a context manager, or start and close it yourself.
+    time. Likewise it may make *read_limit* reads an hour, *transcript_limit* of them with transcripts: any
+    number unless you say so, 60 and 25 on the real server. Use it as a context manager, or start and close it
+    yourself.
 
     Raises ValueError for a host that is not loopback, and for a port, limit or window out of range.
     """
@@ -33,10 +35,19 @@ class Sandbox:
         port: int = 0,
         write_limit: int | None = 25,
         write_window: float = 3600.0,
+        read_limit: int | None = None,
+        transcript_limit: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         target = AsyncSandbox(
-            conversations, host=host, port=port, write_limit=write_limit, write_window=write_window, clock=clock
+            conversations,
+            host=host,
+            port=port,
+            write_limit=write_limit,
+            write_window=write_window,
+            read_limit=read_limit,
+            transcript_limit=transcript_limit,
+            clock=clock,
         )
         self._bridge = Bridge(target)
 

@@ -98,7 +98,7 @@ def server_error() -> Answer:
     return Answer(500, b"Internal Server Error", {"Content-Type": TEXT_TYPE})
 
 
-def usual_answer(status: int, *, limit: int, retry_after: str) -> Answer:
+def usual_answer(status: int, *, scope: str, limit: int, retry_after: str) -> Answer:
     """Return what the real server says with *status* when nothing more is known about the request.
 
     Redirects, 204 and 504 have no body. A status the server does not use gets its reason phrase as `detail`.
@@ -112,7 +112,7 @@ def usual_answer(status: int, *, limit: int, retry_after: str) -> Answer:
     if status in {204, 504} or 300 <= status < 400:
         return Answer(status)
     if status == 403:
-        return missing_scope("conversations:write")
+        return missing_scope(scope)
     return refusal(status, _USUAL_DETAILS.get(status) or _reason(status))
 
 

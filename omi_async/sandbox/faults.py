@@ -89,16 +89,18 @@ class Fault:
             self.conversation_id is None or self.conversation_id == conversation_id
         )
 
-    def scripted_answer(self, *, limit: int, retry_after: str) -> Answer | None:
+    def scripted_answer(self, *, scope: str, limit: int, retry_after: str) -> Answer | None:
         """Return the scripted answer, or None where no status is scripted.
 
-        Headers and body that were not given are the real server's; *limit* and *retry_after* are for a 429.
+        Headers and body that were not given are the real server's; *scope* is what a 403 misses, *limit* and
+        *retry_after* are for a 429.
         """
         if self.status is None:
             return None
         given = self.headers or {}
         lowered = {name.lower(): value for name, value in given.items()}
-        answer = usual_answer(self.status, limit=limit, retry_after=lowered.get("retry-after", retry_after))
+        wait = lowered.get("retry-after", retry_after)
+        answer = usual_answer(self.status, scope=scope, limit=limit, retry_after=wait)
         headers = dict(answer.headers)
         body = answer.body
         if isinstance(self.body, dict | list):

@@ -23,6 +23,13 @@ ALL_SCOPES = READ_SCOPES | {CONVERSATIONS_WRITE, "memories:write", "action_items
 WRITE_POLICY = "dev:conversations"
 """The server's name for the window shared by all conversation writes of a key."""
 
+READS_POLICY = "dev:conversation_reads_total"
+"""The window shared by all conversation reads of a key; each kind has another of its own."""
+LIST_POLICY = "dev:conversations_read"
+DETAIL_POLICY = "dev:conversation_detail_read"
+TRANSCRIPT_POLICY = "dev:conversation_transcript_read"
+"""The window of the reads that ask for transcripts, of either kind; they spend the others as well."""
+
 
 @attrs.frozen
 class RatePolicy:
@@ -39,7 +46,7 @@ class _Window:
 
 
 class Gate:
-    """Admits calls by key, scope and rate policy, in that order.
+    """Admits calls by key, scope and rate policies, in that order.
 
     *keys* maps each valid key to its scopes. A policy that is missing from *policies* has no limit.
     """
@@ -55,13 +62,13 @@ class Gate:
         self._clock = clock
         self._windows: dict[tuple[str, str], _Window] = {}
 
-    def admit(self, authorization: str | None, scope: str, policy_name: str | None) -> None:
+    def admit(self, authorization: str | None, scope: str, *policy_names: str) -> None:
         """Let one call pass, or raise `RefusedError` with the 401, 403 or 429 the real server would give."""
         key = self._key(authorization)
         if scope not in self._keys[key]:
             raise RefusedError(missing_scope(scope))
-        if policy_name is not None:
-            self._spend(key, policy_name)
+        for name in policy_names:
+            self._spend(key, name)
 
     def _key(self, authorization: str | None) -> str:
         if not authorization or not authorization.startswith("Bearer "):

@@ -19,7 +19,7 @@ class SandboxConversation:
     Field names are the API's. `action_items`, `events`, `transcript_segments` and `geolocation` hold the
     objects of the API's specification as dicts: keys left out are sent with their defaults, times may be
     given as text or as aware datetimes. `discarded`, `locked`, `starred` and `status` steer the server and
-    are never sent. Raises ValueError for a time without a zone.
+    are no part of a conversation as it is sent. Raises ValueError for a time without a zone.
     """
 
     id: str
@@ -118,6 +118,11 @@ def _time(value: datetime | str | None) -> str | None:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     return value
+
+
+def in_some_zone(time: datetime) -> datetime:
+    """Return *time*, in UTC where it names no zone: so does the real server's database read it."""
+    return time.replace(tzinfo=UTC) if time.utcoffset() is None else time
 
 
 def seeded_conversations() -> list[SandboxConversation]:

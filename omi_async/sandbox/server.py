@@ -15,7 +15,20 @@ from aiohttp import web
 from omi_async.sandbox.answers import Answer
 from omi_async.sandbox.api import Api, Call
 from omi_async.sandbox.faults import Fault, FaultQueue, RecordedRequest
-from omi_async.sandbox.gate import ALL_SCOPES, READ_SCOPES, WRITE_POLICY, Gate, RatePolicy, whole_seconds
+from omi_async.sandbox.gate import (
+    ALL_SCOPES,
+    CONVERSATIONS_READ,
+    CONVERSATIONS_WRITE,
+    DETAIL_POLICY,
+    LIST_POLICY,
+    READ_SCOPES,
+    READS_POLICY,
+    TRANSCRIPT_POLICY,
+    WRITE_POLICY,
+    Gate,
+    RatePolicy,
+    whole_seconds,
+)
 from omi_async.sandbox.records import SandboxConversation, seeded_conversations
 
 API_KEY = f"omi_dev_{1:032x}"
@@ -23,6 +36,11 @@ READ_ONLY_KEY = f"omi_dev_{2:032x}"
 
 USUAL_WRITE_LIMIT = 25
 """Conversation writes an hour that the real server allows a key; a scripted 429 names it without a limit."""
+
+USUAL_READ_LIMIT = 60
+"""The same for reads."""
+
+_READ_WINDOW = 3600.0
 
 # aiohttp reads zero as "wait for ever"; hanging handlers are ended before, so there is nothing to wait for.
 _SHUTDOWN_SECONDS = 0.05
@@ -34,7 +52,9 @@ class Sandbox:
     It starts with *conversations*, or with six believable ones where none are given. *host* must be a
     loopback address, because the keys are published; *port* 0 takes a free one. A key may make *write_limit*
     writes (None: any number) in *write_window* seconds, counted from its first write as *clock* tells the
-    time; reads have no limit. Use it as a context manager, or start and close it yourself.
+    time. Likewise it may make *read_limit* reads an hour, *transcript_limit* of them with transcripts: any
+    number unless you say so, 60 and 25 on the real server. Use it as a context manager, or start and close it
+    yourself.
 
     Raises ValueError for a host that is not loopback, and for a port, limit or window out of range.
     """
@@ -47,13 +67,17 @@ class Sandbox:
         port: int = 0,
         write_limit: int | None = 25,
         write_window: float = 3600.0,
+        read_limit: int | None = None,
+        transcript_limit: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._bind_host, self._url_host = _loopback(host)
         if isinstance(port, bool) or not 0 <= port <= 65535:
             raise ValueError("port must be between 0 and 65535")
-        if isinstance(write_limit, bool) or (write_limit is not None and write_limit < 0):
-            raise ValueError("write_limit must be zero or more, or None for no limit")
+        limits = {"write_limit": write_limit, "read_limit": read_limit, "transcript_limit": transcript_limit}
+        for name, limit in limits.items():
+            if isinstance(limit, bool) or (limit is not None and limit < 0):
+                raise ValueError(f"{name} must be zero or more, or None for no limit")
         if not (math.isfinite(write_window) and write_window > 0):
             raise ValueError("write_window must be a number of seconds above zero")
         self._port = port
@@ -62,11 +86,22 @@ class Sandbox:
             if conversation.id in self._conversations:
                 raise ValueError(f"conversations has the id {conversation.id!r} twice")
             self._conversations[conversation.id] = conversation
-        policies = {} if write_limit is None else {WRITE_POLICY: RatePolicy(write_limit, write_window)}
+        policies = {
+            name: RatePolicy(limit, window)
+            for name, limit, window in (
+                (WRITE_POLICY, write_limit, write_window),
+                (READS_POLICY, read_limit, _READ_WINDOW),
+                (LIST_POLICY, read_limit, _READ_WINDOW),
+                (DETAIL_POLICY, read_limit, _READ_WINDOW),
+                (TRANSCRIPT_POLICY, transcript_limit, _READ_WINDOW),
+            )
+            if limit is not None
+        }
         keys = {API_KEY: ALL_SCOPES, READ_ONLY_KEY: READ_SCOPES}
         self._api = Api(self._conversations, Gate(keys, policies, clock))
         self._scripted_limit = USUAL_WRITE_LIMIT if write_limit is None else write_limit
         self._scripted_wait = whole_seconds(write_window)
+        self._scripted_read_limit = USUAL_READ_LIMIT if read_limit is None else read_limit
         self._faults = FaultQueue()
         self._requests: list[RecordedRequest] = []
         self._exchanges: set[asyncio.Task[Any]] = set()
@@ -239,7 +274,7 @@ class Sandbox:
     def _take_fault(self, call: Call) -> Fault | None:
         if not f"{call.path}/".startswith("/v1/dev/"):
             return None
-        return self._faults.take(call.method, self._api.conversation_id(call.path))
+        return self._faults.take(call.method, self._api.conversation_id(call.method, call.path))
 
     async def _play(self, call: Call, fault: Fault | None) -> Answer | None:
         if fault is None:
@@ -250,7 +285,11 @@ class Sandbox:
         answer = self._api.answer(call) if fault.reaches_server else None
         if fault.close is not None:
             return None
-        scripted = fault.scripted_answer(limit=self._scripted_limit, retry_after=self._scripted_wait)
+        if call.method == "GET":
+            scope, limit, wait = CONVERSATIONS_READ, self._scripted_read_limit, whole_seconds(_READ_WINDOW)
+        else:
+            scope, limit, wait = CONVERSATIONS_WRITE, self._scripted_limit, self._scripted_wait
+        scripted = fault.scripted_answer(scope=scope, limit=limit, retry_after=wait)
         return answer if scripted is None else scripted
 
     def _settle(self, record: RecordedRequest, status: int | None, applied: bool) -> None:

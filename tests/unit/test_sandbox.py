@@ -887,6 +887,8 @@ class TestLifecycle:
             {"port": True},
             {"write_limit": -1},
             {"write_limit": True},
+            {"read_limit": -1},
+            {"transcript_limit": True},
             {"write_window": 0.0},
             {"write_window": float("nan")},
         ],
