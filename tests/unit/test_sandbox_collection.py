@@ -172,6 +172,7 @@ class TestList:
             ("end_date=2026-08-31T21:59:59.999999", "c3 c4 c5"),
             ("start_date=2026-09-01", "c0"),
             ("start_date=2026-09-01T01:00:00%2B02:00", "c0 c1"),
+            ("start_date=2026-08-31T18:00:00%E2%88%9205:00", "c0 c1"),
             ("start_date=2026-08-31_23:00&end_date=2026-08-31t23:00z", "c1"),
             ("start_date=1788217200&end_date=1788217200000", "c1"),
             ("start_date=2026-09-02", ""),
@@ -237,6 +238,25 @@ class TestList:
             ("end_date=2026-03/01", [date_problem("end_date", "2026-03/01", "invalid date separator, expected `-`")]),
             ("end_date=2026-03-x1", [date_problem("end_date", "2026-03-x1", "invalid character in day")]),
             ("end_date=2026-02-29", [date_problem("end_date", "2026-02-29", "day value is outside expected range")]),
+            (
+                "limit=" + "1" * 4301,
+                [
+                    problem(
+                        "int_parsing_size",
+                        '"query","limit"',
+                        "Unable to parse input string as an integer, exceeded maximum size",
+                        '"' + "1" * 4301 + '"',
+                    )
+                ],
+            ),
+            (
+                "end_date=2026-09-01T24:00:00Z",
+                [
+                    date_problem(
+                        "end_date", "2026-09-01T24:00:00Z", "unexpected extra characters at the end of the input"
+                    )
+                ],
+            ),
             (
                 # A plus sign that was not quoted arrives as a blank.
                 "start_date=2026-09-01T10:00:00+02:00",
@@ -383,6 +403,8 @@ class TestCreate:
                 },
             ),
             ({"geolocation": {"latitude": 90.5, "longitude": 0}}, "geolocation", None),
+            ({"geolocation": {"latitude": -90.5, "longitude": 0}}, "geolocation", None),
+            ({"geolocation": {"latitude": 0, "longitude": 180.5}}, "geolocation", None),
             ({"geolocation": None}, "geolocation", None),
         ],
     )
@@ -487,19 +509,19 @@ class TestCreate:
                 ],
             ),
             (
-                b'{"text":"a","geolocation":{"latitude":"north","address":5}}',
+                b'{"text":"a","geolocation":{"latitude":"\xd9\xa3","address":5}}',
                 [
                     problem(
                         "float_parsing",
                         '"body","geolocation","latitude"',
                         "Input should be a valid number, unable to parse string as a number",
-                        '"north"',
+                        '"٣"',
                     ),
                     problem(
                         "missing",
                         '"body","geolocation","longitude"',
                         "Field required",
-                        '{"latitude":"north","address":5}',
+                        '{"latitude":"٣","address":5}',
                     ),
                     text_problem('"body","geolocation","address"', "5"),
                 ],
@@ -618,6 +640,8 @@ class TestCreateFromSegments:
         both = {"client_session_id": "a", "client_id": "b"}
         first = await empty("POST", SEGMENTS, {**AS_USUAL, **both})
         assert first.body == (await empty("POST", SEGMENTS, {**AS_USUAL, "client_id": "a"})).body
+        swapped = {"client_id": "b", "session_id": "b", "client_conversation_id": "a"}
+        assert first.body == (await empty("POST", SEGMENTS, {**AS_USUAL, **swapped})).body
         for _ in range(2):
             await empty("POST", SEGMENTS, {**AS_USUAL, "client_session_id": None, "client_id": "a"})
         assert 3 == len(empty.sandbox.conversations)
@@ -747,14 +771,14 @@ class TestCreateFromSegments:
                 ],
             ),
             (
-                {"transcript_segments": [5] * 502},
+                {"transcript_segments": [5] * 501},
                 [
                     problem(
                         "too_long",
                         '"body","transcript_segments"',
-                        "List should have at most 500 items after validation, not 502",
-                        "[" + ",".join(["5"] * 502) + "]",
-                        '{"field_type":"List","max_length":500,"actual_length":502}',
+                        "List should have at most 500 items after validation, not 501",
+                        "[" + ",".join(["5"] * 501) + "]",
+                        '{"field_type":"List","max_length":500,"actual_length":501}',
                     )
                 ],
             ),
@@ -934,17 +958,18 @@ class TestRateWindows:
             answers[refused_at].headers[name] for name in ("X-RateLimit-Limit", "X-RateLimit-Remaining", "Retry-After")
         )
 
-    async def test_each_kind_of_read_has_a_window_of_its_own(self) -> None:
-        """When the common window ends, lists that came late in it are still held against the list's own."""
+    @pytest.mark.parametrize(("early", "late"), [(ONE, LIST), (LIST, ONE)])
+    async def test_each_kind_of_read_has_a_window_of_its_own(self, early: str, late: str) -> None:
+        """When the common window ends, reads that came late in it are still held against their own kind's."""
         clock = Clock()
         async with calling(Sandbox(read_limit=3, clock=clock)) as call:
-            assert 200 == (await call("GET", ONE)).status
+            assert 200 == (await call("GET", early)).status
             clock.now += 3000
             for _ in range(2):
-                assert 200 == (await call("GET", LIST)).status
+                assert 200 == (await call("GET", late)).status
             clock.now += 600
-            assert [200, 429] == [(await call("GET", LIST)).status for _ in range(2)]
-            answer = await call("GET", LIST)
+            assert [200, 429] == [(await call("GET", late)).status for _ in range(2)]
+            answer = await call("GET", late)
             assert (429, "3000") == (answer.status, answer.headers["Retry-After"])
 
     async def test_keys_do_not_share_windows_and_strangers_spend_nothing(self) -> None:
