@@ -1,0 +1,131 @@
+"""The statement agrees with the code that it speaks for, and with the API's own document where one is given."""
+
+import inspect
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from omi_async import Conversation, Deletion, InvalidRequestError, ResponseError, _protocol
+from omi_async.conversations import AsyncConversations
+
+from .compare import judge
+from .statement import CALLS, OPERATIONS, Field, Schema
+
+BY_ID = {operation.id: operation for operation in OPERATIONS}
+
+NOT_YET = {"get", "list", "create", "create_from_segments"}
+"""Methods that are stated and not written; a name leaves this set with the commit that writes the method."""
+
+
+@pytest.mark.skipif("OMI_OPENAPI" not in os.environ, reason="OMI_OPENAPI names no file to compare with")
+def test_document() -> None:
+    """The API's document says what the statement says, but for the differences that are known."""
+    verdict = judge(json.loads(Path(os.environ["OMI_OPENAPI"]).read_bytes()))
+    assert ([], []) == (verdict.new, verdict.gone), "\n".join(["", *verdict.new, *verdict.gone])
+
+
+# Calls
+
+
+def test_every_operation_has_a_call() -> None:
+    """Each stated operation names the method that makes it, and each method is named once."""
+    assert list(CALLS) == list(BY_ID)
+    assert len(CALLS) == len({call.method for call in CALLS.values()})
+
+
+def test_every_method_is_stated() -> None:
+    """The methods of the resource, those for many conversations aside, are exactly those of the statement."""
+    methods = {name for name in vars(AsyncConversations) if not name.startswith("_") and not name.endswith("_many")}
+    assert {call.method for call in CALLS.values()} - NOT_YET == methods
+
+
+@pytest.mark.parametrize("name", [name for name, call in CALLS.items() if call.method not in NOT_YET])
+def test_arguments(name: str) -> None:
+    """A method takes what the operation takes, and demands what the operation demands."""
+    call, operation = CALLS[name], BY_ID[name]
+    fields = {each: field.required for (_, each), field in operation.parameters.items()}
+    if operation.body is not None and operation.body.schema.fields is not None:
+        fields.update({each: field.required for each, field in operation.body.schema.fields.items()})
+    expected = {call.renamed.get(each, each): needed for each, needed in fields.items() if each not in call.filled}
+    given = inspect.signature(getattr(AsyncConversations, call.method)).parameters
+    options = {"self", "timeout", "retry", *call.own}
+    assert options <= set(given)
+    assert expected == {
+        each: parameter.default is parameter.empty for each, parameter in given.items() if each not in options
+    }
+
+
+# Requests and answers
+
+
+def title(characters: int) -> Any:
+    return _protocol.update_conversation("conv_1", "x" * characters, True)
+
+
+REQUESTS: dict[str, Any] = {
+    "updateConversation": title(1),
+    "deleteConversation": _protocol.delete_conversation("conv_1"),
+}
+"""With every argument given; to grow with the methods."""
+
+
+def fields(schema: Schema) -> Mapping[str, Field]:
+    assert schema.fields is not None
+    return schema.fields
+
+
+def sample(schema: Schema, *, full: bool) -> Any:
+    """A value that the schema allows, with all fields or only with those that are required."""
+    if "null" in schema.types and not full:
+        return None
+    if schema.values is not None:
+        return schema.values[0]
+    if schema.items is not None:
+        return [sample(schema.items, full=full)]
+    if schema.fields is not None:
+        return {name: sample(each.schema, full=full) for name, each in schema.fields.items() if full or each.required}
+    (kind,) = schema.types - {"null"}
+    values = {"boolean": True, "integer": 1, "number": 1.5, "string": "conv_1"}
+    return "2026-01-20T10:00:00Z" if schema.limits.get("format") == "date-time" else values[kind]
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_request(name: str) -> None:
+    """A request has the method, the path and the fields of the statement."""
+    operation, request = BY_ID[name], REQUESTS[name]
+    assert operation.method == request.method
+    assert operation.path.replace("{conversation_id}", "conv_1") == request.path
+    stated = None if operation.body is None else set(fields(operation.body.schema))
+    assert stated == (None if request.body is None else set(json.loads(request.body)))
+
+
+def test_limits() -> None:
+    """The client takes titles of the lengths that are stated and no others."""
+    body = BY_ID["updateConversation"].body
+    assert body is not None
+    limits: Any = fields(body.schema)["title"].schema.limits
+    shortest, longest = limits["minLength"], limits["maxLength"]
+    lengths = (shortest - 1, shortest, longest, longest + 1)
+    assert [True, False, False, True] == [isinstance(title(length), InvalidRequestError) for length in lengths]
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_answer(name: str) -> None:
+    """The client reads an answer as it is stated, whole or with the required fields alone, and none that lacks one."""
+    (status, schema), *_ = BY_ID[name].answers.items()
+    assert schema is not None
+
+    def read(document: Any) -> Any:
+        return _protocol.read(REQUESTS[name], _protocol.Answer(int(status), body=json.dumps(document).encode()))
+
+    for full in (True, False):
+        assert isinstance(read(sample(schema, full=full)), Conversation | Deletion)
+    required = [each for each, field in fields(schema).items() if field.required]
+    assert required
+    for missing in required:
+        with pytest.raises(ResponseError):
+            read({each: value for each, value in sample(schema, full=True).items() if each != missing})
