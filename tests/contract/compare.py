@@ -5,7 +5,7 @@ other keyword counts, also one that is not known here.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -118,8 +118,8 @@ class _Document:
         required = node.get("required", ())
         return Schema(
             types=frozenset(names),
-            limits=_limits(node, known={"type", "nullable", "enum", "const", "items", "properties", "required"}),
-            values=(node["const"],) if "const" in node else tuple(node["enum"]) if "enum" in node else None,
+            limits=_limits(node, known={"type", "nullable", "enum", "items", "properties", "required"}),
+            values=tuple(node["enum"]) if "enum" in node else None,
             items=self._schema(node.get("items", {}), seen) if "array" in names else None,
             fields={
                 name: self._field(each, name in required, seen) for name, each in node.get("properties", {}).items()
@@ -137,8 +137,8 @@ class _Document:
         for option in options:
             limits.update(option.limits)
         return Schema(
-            types=kinds | ({"null"} if rest.get("nullable") is True else set()),
-            limits={**limits, **_limits(rest, known={"nullable"})},
+            types=kinds,
+            limits={**limits, **_limits(rest)},
             values=next((option.values for option in options if option.values is not None), None),
             items=next((option.items for option in options if option.items is not None), None),
             fields=next((option.fields for option in options if option.fields is not None), None),
@@ -166,7 +166,7 @@ class _Document:
         return node
 
 
-def _limits(node: Mapping[str, Any], known: set[str]) -> dict[str, object]:
+def _limits(node: Mapping[str, Any], known: Collection[str] = ()) -> dict[str, object]:
     return {
         name: value
         for name, value in node.items()
@@ -239,8 +239,7 @@ def _operation(stated: Operation, read: Operation) -> Iterator[str]:
         yield f"success is {statuses[0]} in the file, {statuses[1]} in the statement."
     for status, answer in stated.answers.items():
         other = read.answers.get(status, next(iter(read.answers.values()), None))
-        if read.answers:
-            yield from _fields("answer", "", _whole(answer), _whole(other))
+        yield from _fields("answer", "", _whole(answer), _whole(other))
 
 
 def _labelled(parameters: Mapping[tuple[str, str], Field]) -> dict[str, Field]:

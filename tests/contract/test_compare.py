@@ -153,6 +153,11 @@ CHANGES = [
         lambda c: c.add_operation(ONE, "put", "replaceConversation"),
         f"replaceConversation: PUT {ONE} is in the file and not wrapped.",
     ),
+    change(
+        "method of the list added",
+        lambda c: c.add_operation(PREFIX, "delete", "deleteAll"),
+        f"deleteAll: DELETE {PREFIX} is in the file and not wrapped.",
+    ),
     change("operation elsewhere", lambda c: c.add_operation("/v1/dev/user/goals", "get", "listGoals")),
     change("longer name", lambda c: c.add_operation(f"{PREFIX}-archive", "get", "listArchived")),
     change(
@@ -370,6 +375,12 @@ CHANGES = [
         "deleteConversation: success is 204 in the file, 200 in the statement.",
         "deleteConversation: the answer is in the statement and not in the file.",
     ),
+    change(
+        "no success",
+        lambda c: c.operation("deleteConversation")["responses"].pop("200"),
+        "deleteConversation: success is no status in the file, 200 in the statement.",
+        "deleteConversation: the answer is in the statement and not in the file.",
+    ),
     change("error documented", lambda c: c.operation("deleteConversation")["responses"].update({"402": {}})),
     change(
         "list in an envelope",
@@ -424,6 +435,12 @@ CHANGES = [
             source={"anyOf": [{"type": "string", "enum": ["omi"]}, {"type": "string"}, {"type": "null"}]}
         ),
         f'{READS}: Conversation.source in the answer has anyOf "of 3 alternatives" in the file, none in the statement.',
+    ),
+    change(
+        "an alternative that is anything",
+        lambda c: c.fields("Conversation").update(source={"anyOf": [{"type": "string"}, {}]}),
+        f"{READS}: Conversation.source in the answer is string in the file, string or null in the statement.",
+        f'{READS}: Conversation.source in the answer has anyOf "of 2 alternatives" in the file, none in the statement.',
     ),
     change(
         "model that holds itself",
@@ -544,9 +561,9 @@ def referred(node: Document) -> Document:
                 if parameter["in"] == "path":
                     path["parameters"] = [parameter]
                     continue
-                name = f"{each['operationId']}/{parameter['name']}"
+                name = f"{each['operationId']}/~{parameter['name']}"
                 parts["parameters"][name] = parameter
-                reference = {"$ref": "#/components/parameters/" + name.replace("/", "~1")}
+                reference = {"$ref": "#/components/parameters/" + name.replace("~", "~0").replace("/", "~1")}
                 each.setdefault("parameters", []).append(reference)
             if "requestBody" in each:
                 parts["requestBodies"][each["operationId"]] = each["requestBody"]
