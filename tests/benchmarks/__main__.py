@@ -1,0 +1,313 @@
+"""What a call costs, beside other clients: `python -m tests.benchmarks`.
+
+Contenders take turns inside a round, and every ratio is taken inside a round; a round has a fresh process for each
+contender. Shown are the medians of the rounds, and in brackets the least and the most.
+"""
+
+import argparse
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import statistics
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import attrs
+
+from tests.benchmarks import server
+from tests.benchmarks.contenders import CONTENDERS
+from tests.benchmarks.measure import Slice, Worker, child, environment, instructions
+
+_PACKAGES = ("aiohttp", "attrs", "cattrs", "tenacity", "httpx", "requests", "urllib3", "uvloop", "orjson")
+
+_ASYNC = ("aiohttp", "tenacity", "httpx-async", "ours")
+_SYNC = ("http.client", "urllib3", "requests", "httpx", "ours-sync")
+_UVLOOP = ("aiohttp-uvloop", "ours-uvloop")
+_DECODE = ("json", "parse", "structure", "decode", "cattrs")
+
+
+@attrs.frozen
+class Mode:
+    """One table."""
+
+    name: str
+    title: str
+    contenders: tuple[str, ...]
+    """The first one is what the others are compared with."""
+    calls: int
+    """In one turn."""
+    port: str = "small"
+    operation: str = "patch"
+    width: int = 1
+    """Tasks or threads that call at once."""
+    on_wire: bool = True
+
+
+_RACES = (
+    Mode("patch", "PATCH, 1.2 KB, one after the other", _ASYNC, 300),
+    Mode("patch-large", "PATCH, 77 KB, one after the other", _ASYNC, 100, port="large"),
+    Mode("delete", "DELETE, one after the other", _ASYNC, 300, operation="delete"),
+    Mode("patch-sync", "PATCH, 1.2 KB, synchronous", _SYNC, 300),
+    Mode("concurrent-64", "PATCH, 1.2 KB, 64 tasks", _ASYNC, 640, width=64),
+    Mode("concurrent-256", "PATCH, 1.2 KB, 256 tasks", _ASYNC, 1024, width=256),
+    Mode("slow", "PATCH, 1.2 KB, 256 tasks, a server that takes 20 ms", _ASYNC, 1024, port="slow", width=256),
+    Mode("threads", "PATCH, 1.2 KB, 16 threads on one client", _SYNC, 320, width=16),
+    Mode("decode", "Decoding alone, 1.2 KB", _DECODE, 2000, on_wire=False),
+    Mode("decode-large", "Decoding alone, 77 KB", _DECODE, 40, port="large", on_wire=False),
+)
+
+
+@attrs.frozen
+class Size:
+    """How long to measure."""
+
+    rounds: int
+    turns: int
+    """Of each contender in each round."""
+    repeats: int
+    """Of a process that only starts, calls once and ends."""
+    memory: int
+    """Calls after which memory is looked at again."""
+    calls: int | None = None
+    """In one turn, where that is not up to the mode."""
+
+
+_FULL = Size(rounds=9, turns=10, repeats=40, memory=50_000)
+_QUICK = Size(rounds=2, turns=3, repeats=5, memory=5_000)
+
+
+class Bench:
+    """The server, the sizes, and who takes part."""
+
+    def __init__(self, running: server.Server, size: Size, *, only: Sequence[str], speed: bool) -> None:
+        self._server = running
+        self._size = size
+        self._only = only
+        self._speed = speed
+
+    def _present(self, names: Iterable[str]) -> list[str]:
+        present = []
+        for name in names:
+            missing = [package for package in CONTENDERS[name].needs if importlib.util.find_spec(package) is None]
+            if missing:
+                print(f"{CONTENDERS[name].title} is left out: {', '.join(missing)} is not installed.\n")
+            elif not self._only or name in self._only:
+                present.append(name)
+        return present
+
+    def race(self, mode: Mode) -> None:
+        faster = _UVLOOP if self._speed and "ours" in mode.contenders else ()
+        names = self._present((*mode.contenders, *faster))
+        if not names:
+            return
+        rounds = [self._round(mode, names, number) for number in range(self._size.rounds)]
+        rows = []
+        for name in names:
+            cpu = [statistics.median(each.cpu for each in turns[name]) for turns in rounds]
+            rate = [statistics.median(1 / each.wall for each in turns[name]) for turns in rounds]
+            pairs = [list(zip(turns[name], turns[names[0]], strict=True)) for turns in rounds]
+            rows.append(
+                (
+                    CONTENDERS[name].title,
+                    _spread(cpu, "{:.1f}", 1e6),
+                    _spread([statistics.median(one.cpu / base.cpu for one, base in each) for each in pairs], "{:.2f}"),
+                    _spread(rate, "{:.0f}"),
+                    _spread(
+                        [statistics.median(base.wall / one.wall for one, base in each) for each in pairs], "{:.2f}"
+                    ),
+                )
+            )
+        base = CONTENDERS[names[0]].title
+        _table(
+            f"{mode.title} (`{mode.name}`)",
+            ("", "processor time a call, µs", f"against {base}", "calls/s", f"against {base}"),
+            rows,
+        )
+
+    def _round(self, mode: Mode, names: list[str], number: int) -> dict[str, list[Slice]]:
+        """Every turn of every contender, each divided by the calls it made."""
+        turns: dict[str, list[Slice]] = {name: [] for name in names}
+        calls = mode.calls if self._size.calls is None else max(1, self._size.calls // mode.width) * mode.width
+        base = self._server.url(mode.port) if mode.on_wire else mode.port
+        with ExitStack() as stack:
+            workers = {
+                name: stack.enter_context(Worker(name, base, mode.operation, mode.width, seed=number)) for name in names
+            }
+            for turn in range(-1, self._size.turns):  # the first one is to warm up
+                for name in _rotated(names, number + turn):
+                    before = self._server.answered()
+                    took = workers[name].run(calls)
+                    answered = self._server.answered() - before
+                    if answered != calls * mode.on_wire:
+                        raise RuntimeError(f"{name}: {answered} requests for {calls} calls")
+                    if turn >= 0:
+                        turns[name].append(attrs.evolve(took, cpu=took.cpu / calls, wall=took.wall / calls))
+        return turns
+
+    def starts(self) -> None:
+        """What importing costs."""
+        programs = {
+            "import aiohttp": "import aiohttp",
+            "nothing": "",
+            "import omi_async": "import omi_async",
+            "import omi_sync": "import omi_sync",
+        }
+        self._children("Import, the whole process (`import`)", programs)
+
+    def cold(self) -> None:
+        """What one call costs from the start of the process to its end."""
+        base = self._server.url("small")
+        names = self._present(("aiohttp", "httpx-async", "ours", "requests", "httpx", "ours-sync"))
+        programs = {
+            CONTENDERS[name].title: f"from tests.benchmarks.contenders import once; once({name!r}, {base!r})"
+            for name in names
+        }
+        before = self._server.answered()
+        self._children("One call and the end, the whole process (`cold`)", programs)
+        answered = self._server.answered() - before
+        if answered != len(names) * (self._size.repeats + 1):
+            raise RuntimeError(f"{answered} requests for {len(names) * (self._size.repeats + 1)} processes")
+
+    def _children(self, title: str, programs: dict[str, str]) -> None:
+        names = list(programs)
+        rounds: list[dict[str, Slice]] = []
+        for number in range(-1, self._size.repeats):  # the first one brings the files into memory
+            variables = environment(number + 1)
+            took = {name: child(["-c", programs[name]], variables) for name in _rotated(names, number)}
+            if number >= 0:
+                rounds.append(took)
+        rows = [
+            (
+                name,
+                _spread([each[name].cpu for each in rounds], "{:.1f}", 1e3),
+                _spread([each[name].cpu / each[names[0]].cpu for each in rounds], "{:.2f}"),
+                _spread([each[name].wall for each in rounds], "{:.1f}", 1e3),
+                f"{statistics.median(each[name].rss for each in rounds) / 1024:.1f}",
+            )
+            for name in names
+        ]
+        _table(title, ("", "processor time, ms", f"against {names[0]}", "duration, ms", "most memory, MiB"), rows)
+
+    def memory(self) -> None:
+        """Whether a process grows."""
+        calls = self._size.memory if self._size.calls is None else self._size.calls
+        rows = []
+        for name in self._present(("aiohttp", "ours", "ours-sync")):
+            with Worker(name, self._server.url("small"), "patch", 1, seed=0) as worker:
+                before = worker.run(max(1, calls // 10)).rss
+                after = worker.run(calls).rss
+            rows.append((CONTENDERS[name].title, f"{before / 1024:.1f}", f"{after - before:+}"))
+        header = ("", f"memory after {max(1, calls // 10)} calls, MiB", f"growth over {calls} more, KiB")
+        _table("Memory (`memory`)", header, rows)
+
+    def instructions(self) -> None:
+        """Counted, not timed: the same on a busy machine."""
+        if shutil.which("valgrind") is None:
+            print("Instructions are left out: valgrind is not installed.\n")
+            return
+        base, few, many = self._server.url("small"), 100, 300
+        if self._size.calls is not None:
+            few, many = self._size.calls, 2 * self._size.calls
+        names = self._present(("aiohttp", "ours", "http.client", "ours-sync"))
+        counted = {
+            name: (instructions(name, base, "patch", many) - instructions(name, base, "patch", few)) / (many - few)
+            for name in names
+        }
+        rows = [
+            (CONTENDERS[name].title, f"{counted[name] / 1e3:.0f}", f"{counted[name] / counted[names[0]]:.2f}")
+            for name in names
+        ]
+        header = ("", "thousand instructions a call", f"against {CONTENDERS[names[0]].title}")
+        _table("PATCH, 1.2 KB, instructions in user mode (`instructions`)", header, rows)
+
+
+def _rotated(names: list[str], by: int) -> list[str]:
+    by %= len(names)
+    return names[by:] + names[:by]
+
+
+def _spread(values: Sequence[float], form: str, factor: float = 1.0) -> str:
+    middle, least, most = (
+        form.format(value * factor) for value in (statistics.median(values), min(values), max(values))
+    )
+    return f"{middle} ({least}..{most})"
+
+
+def _table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    print(f"### {title}\n")
+    print(f"| {' | '.join(header)} |")
+    print("|---" + "|---:" * (len(header) - 1) + "|")
+    for row in rows:
+        print(f"| {' | '.join(row)} |")
+    print(flush=True)
+
+
+def _pin(running: server.Server) -> str:
+    """Give the server a core and everything measured another one."""
+    if not hasattr(os, "sched_setaffinity"):
+        return "not pinned"
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        return "not pinned"
+    os.sched_setaffinity(running.pid, cores[:1])
+    os.sched_setaffinity(0, cores[-1:])
+    return "server and client on a core each"
+
+
+def _machine() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    found = re.search(r"^model name\s*: (.+)$", cpuinfo.read_text(), re.M) if cpuinfo.exists() else None
+    versions = []
+    for package in _PACKAGES:
+        try:
+            versions.append(f"{package} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            versions.append(f"no {package}")
+    return (
+        f"{found[1] if found else platform.processor()}, {os.cpu_count()} cores; {platform.system()}; "
+        f"{platform.python_implementation()} {platform.python_version()}; {', '.join(versions)}"
+    )
+
+
+def main() -> int:
+    races = {mode.name: mode for mode in _RACES}
+    names = [*races, "import", "cold", "memory", "instructions"]
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__.partition("\n")[0])
+    parser.add_argument("modes", nargs="*", metavar="mode", help=f"all by default: {', '.join(names)}")
+    parser.add_argument("--quick", action="store_true", help="about a minute; leaves the instructions out")
+    parser.add_argument("--speed", action="store_true", help="with the contenders on uvloop")
+    parser.add_argument("--only", nargs="+", default=[], choices=list(CONTENDERS), help="only these contenders")
+    parser.add_argument("--rounds", type=int, help="rounds, or repeats of a process that only starts")
+    parser.add_argument("--calls", type=int, help="calls in one turn")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.modes) - set(names):
+        parser.error(f"no such mode: {', '.join(sorted(unknown))}")
+    size = _QUICK if arguments.quick else _FULL
+    if arguments.rounds is not None:
+        size = attrs.evolve(size, rounds=arguments.rounds, repeats=arguments.rounds)
+    size = attrs.evolve(size, calls=arguments.calls)
+    with server.process() as running:
+        print(f"{_machine()}; {_pin(running)}.\n")
+        print(f"{size.rounds} rounds of {size.turns} turns; median (least..most) of the rounds.\n")
+        bench = Bench(running, size, only=arguments.only, speed=arguments.speed)
+        others: dict[str, Callable[[], None]] = {
+            "import": bench.starts,
+            "cold": bench.cold,
+            "memory": bench.memory,
+            "instructions": bench.instructions,
+        }
+        for name in arguments.modes or names[: -1 if arguments.quick else None]:
+            if name in races:
+                bench.race(races[name])
+            else:
+                others[name]()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
