@@ -1,7 +1,8 @@
 """What a call costs, beside other clients: `python -m tests.benchmarks`.
 
-Contenders take turns inside a round, and every ratio is taken inside a round; a round has a fresh process for each
-contender. Shown are the medians of the rounds, and in brackets the least and the most.
+A round has a fresh process for each contender, and inside it they take turns of a fraction of a second. Every ratio
+is one of turns of the same place in the same round; a round's figure is the median of its turns. Shown are the
+medians of the rounds, and in brackets the least and the most.
 """
 
 import argparse
@@ -54,8 +55,8 @@ _RACES = (
     Mode("delete", "DELETE, one after the other", _ASYNC, 300, operation="delete"),
     Mode("patch-sync", "PATCH, 1.2 KB, synchronous", _SYNC, 300),
     Mode("concurrent-64", "PATCH, 1.2 KB, 64 tasks", _ASYNC, 640, width=64),
-    Mode("concurrent-256", "PATCH, 1.2 KB, 256 tasks", _ASYNC, 1024, width=256),
-    Mode("slow", "PATCH, 1.2 KB, 256 tasks, a server that takes 20 ms", _ASYNC, 1024, port="slow", width=256),
+    Mode("concurrent-256", "PATCH, 1.2 KB, 256 tasks", _ASYNC, 512, width=256),
+    Mode("slow", "PATCH, 1.2 KB, 256 tasks, a server that takes 20 ms", _ASYNC, 512, port="slow", width=256),
     Mode("threads", "PATCH, 1.2 KB, 16 threads on one client", _SYNC, 320, width=16),
     Mode("decode", "Decoding alone, 1.2 KB", _DECODE, 2000, on_wire=False),
     Mode("decode-large", "Decoding alone, 77 KB", _DECODE, 40, port="large", on_wire=False),
@@ -73,12 +74,14 @@ class Size:
     """Of a process that only starts, calls once and ends."""
     memory: int
     """Calls after which memory is looked at again."""
+    share: float = 1.0
+    """Of the calls of a turn."""
     calls: int | None = None
-    """In one turn, where that is not up to the mode."""
+    """In one turn, whatever the mode."""
 
 
-_FULL = Size(rounds=9, turns=10, repeats=40, memory=50_000)
-_QUICK = Size(rounds=2, turns=3, repeats=5, memory=5_000)
+_FULL = Size(rounds=5, turns=8, repeats=30, memory=50_000)
+_QUICK = Size(rounds=1, turns=3, repeats=3, memory=2_000, share=0.25)
 
 
 class Bench:
@@ -132,7 +135,7 @@ class Bench:
     def _round(self, mode: Mode, names: list[str], number: int) -> dict[str, list[Slice]]:
         """Every turn of every contender, each divided by the calls it made."""
         turns: dict[str, list[Slice]] = {name: [] for name in names}
-        calls = mode.calls if self._size.calls is None else max(1, self._size.calls // mode.width) * mode.width
+        calls = self._calls(mode)
         base = self._server.url(mode.port) if mode.on_wire else mode.port
         with ExitStack() as stack:
             workers = {
@@ -148,6 +151,11 @@ class Bench:
                     if turn >= 0:
                         turns[name].append(attrs.evolve(took, cpu=took.cpu / calls, wall=took.wall / calls))
         return turns
+
+    def _calls(self, mode: Mode) -> int:
+        """In one turn: as many for each task or thread, one at least."""
+        calls = int(mode.calls * self._size.share) if self._size.calls is None else self._size.calls
+        return max(1, calls // mode.width) * mode.width
 
     def starts(self) -> None:
         """What importing costs."""
@@ -175,7 +183,7 @@ class Bench:
 
     def _children(self, title: str, programs: dict[str, str]) -> None:
         names = list(programs)
-        rounds: list[dict[str, Slice]] = []
+        rounds: list[dict[str, tuple[float, float]]] = []
         for number in range(-1, self._size.repeats):  # the first one brings the files into memory
             variables = environment(number + 1)
             took = {name: child(["-c", programs[name]], variables) for name in _rotated(names, number)}
@@ -184,17 +192,19 @@ class Bench:
         rows = [
             (
                 name,
-                _spread([each[name].cpu for each in rounds], "{:.1f}", 1e3),
-                _spread([each[name].cpu / each[names[0]].cpu for each in rounds], "{:.2f}"),
-                _spread([each[name].wall for each in rounds], "{:.1f}", 1e3),
-                f"{statistics.median(each[name].rss for each in rounds) / 1024:.1f}",
+                _spread([each[name][0] for each in rounds], "{:.1f}", 1e3),
+                _spread([each[name][0] / each[names[0]][0] for each in rounds], "{:.2f}"),
+                _spread([each[name][1] for each in rounds], "{:.1f}", 1e3),
             )
             for name in names
         ]
-        _table(title, ("", "processor time, ms", f"against {names[0]}", "duration, ms", "most memory, MiB"), rows)
+        _table(title, ("", "processor time, ms", f"against {names[0]}", "duration, ms"), rows)
 
     def memory(self) -> None:
         """Whether a process grows."""
+        if not Path("/proc/self/statm").exists():
+            print("Memory is left out: this system has no /proc/self/statm.\n")
+            return
         calls = self._size.memory if self._size.calls is None else self._size.calls
         rows = []
         for name in self._present(("aiohttp", "ours", "ours-sync")):
@@ -279,7 +289,7 @@ def main() -> int:
     names = [*races, "import", "cold", "memory", "instructions"]
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__.partition("\n")[0])
     parser.add_argument("modes", nargs="*", metavar="mode", help=f"all by default: {', '.join(names)}")
-    parser.add_argument("--quick", action="store_true", help="about a minute; leaves the instructions out")
+    parser.add_argument("--quick", action="store_true", help="about a minute, and rough; leaves the instructions out")
     parser.add_argument("--speed", action="store_true", help="with the contenders on uvloop")
     parser.add_argument("--only", nargs="+", default=[], choices=list(CONTENDERS), help="only these contenders")
     parser.add_argument("--rounds", type=int, help="rounds, or repeats of a process that only starts")
@@ -293,7 +303,10 @@ def main() -> int:
     size = attrs.evolve(size, calls=arguments.calls)
     with server.process() as running:
         print(f"{_machine()}; {_pin(running)}.\n")
-        print(f"{size.rounds} rounds of {size.turns} turns; median (least..most) of the rounds.\n")
+        print(
+            f"{size.rounds} rounds of {size.turns} turns, {size.repeats} of processes that only start; "
+            "median (least..most) of the rounds.\n"
+        )
         bench = Bench(running, size, only=arguments.only, speed=arguments.speed)
         others: dict[str, Callable[[], None]] = {
             "import": bench.starts,

@@ -32,10 +32,11 @@ def conversation(segments: int) -> bytes:
     """The body of an answer to a PATCH, every field of it filled: 1.2 KB with one segment, 77 KB with 500."""
     document = bodies.full()
     document["id"] = ID
+    document["structured"]["overview"] += " Green was liked, red was not, and nobody wanted to wait." * 4
     document["transcript_segments"] = [
         {
             "id": f"segment-{number:05}",
-            "text": "And then we could paint the door green.",
+            "text": "And then we could paint the door green, or leave it as is.",
             "speaker_id": number % 3,
             "speaker_name": None,
             "start": number * 2.5,

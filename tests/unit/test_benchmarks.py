@@ -1,0 +1,47 @@
+"""`python -m tests.benchmarks` measures calls that were really made; how fast they were is not asked here."""
+
+import re
+
+import pytest
+
+from tests.benchmarks import __main__ as benchmarks
+from tests.benchmarks import server
+from tests.support import subprocesses
+
+
+def test_calls_are_answered_and_reported() -> None:
+    """Each mode ends in a table with a line of figures above zero for each contender."""
+    program = "import runpy; runpy.run_module('tests.benchmarks', run_name='__main__', alter_sys=True)"
+    modes = ["patch-large", "delete"]
+    result = subprocesses.run(program, *modes, "--quick", "--calls", 3, "--only", "aiohttp", "ours").check()
+    rows = [line.strip("| ").split(" | ") for line in result.lines if re.match(r"\| \S", line)]
+    assert ["bare aiohttp", "omi_async"] * 2 == [name for name, *_ in rows]
+    assert modes == re.findall(r"^### .*\(`(.+)`\)$", result.out, re.M)
+    for _, *figures in rows:
+        assert 4 == len(figures)
+        assert 0 < min(float(number) for figure in figures for number in re.findall(r"[0-9]+(?:\.[0-9]+)?", figure))
+
+
+class Deaf(server.Server):
+    """Claims that nothing was ever asked of it."""
+
+    def url(self, port: str) -> str:
+        return port
+
+    def answered(self) -> int:
+        return 0
+
+
+def test_unanswered_calls_are_no_result(capsys: pytest.CaptureFixture[str]) -> None:
+    """A contender that is quick because it asks nobody ends the run; no table is printed."""
+    size = benchmarks.Size(rounds=1, turns=1, repeats=1, memory=1, calls=2)
+    bench = benchmarks.Bench(Deaf(0, {"small": 0}), size, only=[], speed=False)
+    with pytest.raises(RuntimeError, match="json: 0 requests for 2 calls"):
+        bench.race(benchmarks.Mode("patch", "PATCH", ("json",), calls=2))
+    assert "" == capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("body", "kilobytes"), [(server.SMALL, 1.2), (server.LARGE, 77)])
+def test_bodies_have_their_sizes(body: bytes, kilobytes: float) -> None:
+    """The bodies are as large as the tables say."""
+    assert kilobytes == pytest.approx(len(body) / 1000, rel=0.05)
