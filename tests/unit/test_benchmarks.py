@@ -36,7 +36,7 @@ def test_unanswered_calls_are_no_result(capsys: pytest.CaptureFixture[str]) -> N
     """A contender that is quick because it asks nobody ends the run; no table is printed."""
     size = benchmarks.Size(rounds=1, turns=1, repeats=1, memory=1, calls=2)
     bench = benchmarks.Bench(Deaf(0, {"small": 0}), size, only=[], speed=False)
-    with pytest.raises(RuntimeError, match="json: 0 requests for 2 calls"):
+    with pytest.raises(RuntimeError, match="json: 0 requests for 10 calls"):
         bench.race(benchmarks.Mode("patch", "PATCH", ("json",), calls=2))
     assert "" == capsys.readouterr().out
 
