@@ -85,7 +85,7 @@ class Size:
 
 
 _FULL = Size(rounds=5, turns=24, repeats=30, memory=50_000)
-_QUICK = Size(rounds=1, turns=6, repeats=3, memory=2_000, share=0.5)
+_QUICK = Size(rounds=1, turns=3, repeats=3, memory=2_000, share=0.5)
 
 _WARM_UP = 5
 """Turns' worth of calls before the first turn."""
@@ -297,7 +297,7 @@ def main() -> int:
     names = [*races, "import", "cold", "memory", "instructions"]
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__.partition("\n")[0])
     parser.add_argument("modes", nargs="*", metavar="mode", help=f"all by default: {', '.join(names)}")
-    parser.add_argument("--quick", action="store_true", help="about a minute, and rough; leaves the instructions out")
+    parser.add_argument("--quick", action="store_true", help="a minute or two, and rough; leaves the instructions out")
     parser.add_argument("--speed", action="store_true", help="with the contenders on uvloop")
     parser.add_argument("--only", nargs="+", default=[], choices=list(CONTENDERS), help="only these contenders")
     parser.add_argument("--rounds", type=int, help="rounds, or repeats of a process that only starts")
