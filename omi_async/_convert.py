@@ -10,6 +10,7 @@ import re
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
+from importlib import import_module
 from itertools import repeat
 from math import isfinite
 from operator import itemgetter
@@ -22,6 +23,12 @@ from cattrs.cols import homogenous_tuple_structure_factory, is_sequence
 from cattrs.gen import make_dict_structure_fn
 
 from . import models
+
+_orjson: Any
+try:
+    _orjson = import_module("orjson")  # the extra `speed`
+except ImportError:
+    _orjson = None
 
 T = TypeVar("T")
 
@@ -62,8 +69,37 @@ _careful_decoder = json.JSONDecoder(parse_constant=_refuse_constant, object_pair
 _TRANSCRIPT = '"transcript_segments":'
 
 
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
+def encode(value: object) -> bytes:
+    """Write JSON as compactly as it goes."""
+    if _orjson is None:
+        return _encoder.encode(value).encode()
+    written: bytes = _orjson.dumps(value)
+    return written
+
+
 def parse(body: bytes) -> Any:
     """Read UTF-8 JSON strictly: no NaN, no Infinity, and outside of transcripts no name twice in one object."""
+    document = None if _orjson is None else _parse_with_orjson(body)
+    return _parse(body) if document is None else document
+
+
+def _parse_with_orjson(body: bytes) -> Any:
+    """Read what orjson reads as the standard library does; None for everything else.
+
+    Its last member of a name wins, and its large integers are floats. But what it writes again byte for byte had
+    neither, and a server's compact JSON nearly always is.
+    """
+    try:
+        document = _orjson.loads(body)
+        return document if _orjson.dumps(document) == body else None
+    except (TypeError, ValueError):
+        return None
+
+
+def _parse(body: bytes) -> Any:
     try:
         text = body.decode("utf-8")
         document = _parse_around_transcript(text) if _TRANSCRIPT in text else None
@@ -136,17 +172,16 @@ def _category(value: Any, _: Any) -> models.Category | str:
 
 def _time(value: Any, _: Any) -> datetime:
     """RFC 3339 date and time. A time without an offset is UTC: the server stores and means UTC."""
-    text = _string(value, str)
-    if not _TIME.fullmatch(text):
-        raise _Wrong("not a date and time")
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        time = None
-    # At the ends of the calendar an offset can name a moment that UTC has no date for.
-    if time is None or not 1 < time.year < 9999:  # raised here: fromisoformat's own message repeats the value
-        raise _Wrong("not a date and time")
-    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+    if type(value) is str and _TIME.fullmatch(value):
+        try:
+            time = datetime.fromisoformat(value)
+        except ValueError:
+            pass  # raised below: fromisoformat's own message repeats the value
+        else:
+            # At the ends of the calendar an offset can name a moment that UTC has no date for.
+            if 1 < time.year < 9999:
+                return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+    raise _Wrong("not a date and time" if type(value) is str else "not a string")
 
 
 def _only(kind: type, name: str, hook: _Hook) -> _Hook:
@@ -158,47 +193,57 @@ def _only(kind: type, name: str, hook: _Hook) -> _Hook:
     return structure
 
 
-# Quick ways for what is as it should be. An instance gets its members all at once: the __init__ of a frozen attrs
-# class sets each through object.__setattr__, which takes longer than everything else here.
+# Quick ways for what is as it should be; the rest is left to cattrs. A function is written out for each model, as attrs
+# and cattrs do it, but it looks at plain values itself instead of calling a hook for each. And an instance gets its
+# members all at once: the __init__ of a frozen attrs class sets each through object.__setattr__.
 
-_UNCHANGED: frozenset[Any] = frozenset([str, int, bool, NoneType])
-
-
-def _alternatives(field: "attrs.Attribute[Any]") -> set[Any]:
-    return set(field.type.__args__ if isinstance(field.type, UnionType) else [field.type])
-
-
-def _unchanged(field: "attrs.Attribute[Any]") -> frozenset[type]:
-    """The types whose values the field takes as they are; for the others there is its hook."""
-    kinds = _alternatives(field)
-    unchanged = kinds if kinds <= _UNCHANGED else kinds & {NoneType}
-    return frozenset(unchanged if field.default is attrs.NOTHING else unchanged | {type(field.default)})
-
-
-def _type(field: "attrs.Attribute[Any]") -> Any:
-    """The field's type without None, which the hook does not get to see."""
-    others = _alternatives(field) - {NoneType}
-    return others.pop() if len(others) == 1 else field.type
+_CHECKS = {
+    frozenset([str]): "type({0}) is not str",
+    frozenset([int]): "type({0}) is not int",
+    frozenset([bool]): "type({0}) is not bool",
+    frozenset([float]): "type({0}) is not float or not isfinite({0})",
+    frozenset([str, NoneType]): "type({0}) is not str and {0} is not None",
+    frozenset([int, NoneType]): "type({0}) is not int and {0} is not None",
+}
+"""What makes a value need its hook, by the types of the field."""
 
 
 def _object(model: type[Any], converter: cattrs.Converter) -> _Hook:
-    fields = [
-        (field.name, _unchanged(field), converter.get_structure_hook(_type(field)), _type(field), field.default)
-        for field in attrs.fields(model)
-    ]
+    names: dict[str, Any] = {
+        "isfinite": isfinite,
+        "model": model,
+        "new": object.__new__,
+        "set_attribute": object.__setattr__,
+        "thorough": _thorough_object(model, converter),
+    }
+    fetches, checks, members = [], [], []
+    for number, field in enumerate(attrs.fields(model)):
+        kinds = _kinds(field)
+        others = kinds - {NoneType}
+        names[f"type{number}"] = kind = next(iter(others)) if len(others) == 1 else field.type
+        names[f"hook{number}"] = converter.get_structure_hook(kind)
+        check = _CHECKS.get(kinds, "{0} is not None" if NoneType in kinds else "True").format(f"value{number}")
+        fetches.append(f"value{number} = given[{field.name!r}]")
+        checks.append(f"if {check}: value{number} = hook{number}(value{number}, type{number})")
+        members.append(f"{field.name!r}: value{number}")
+    source = f"""
+def structure(given, kind):
+    try:
+        {"; ".join(fetches)}
+    except (KeyError, TypeError):
+        return thorough(given, kind)
+    {f"{chr(10)}    ".join(checks)}
+    instance = new(model)
+    set_attribute(instance, "__dict__", {{{", ".join(members)}}})
+    return instance
+"""
+    exec(compile(source, f"<structure {model.__name__}>", "exec"), names)  # noqa: S102 - all of it is ours
+    hook: _Hook = names["structure"]
+    return hook
 
-    def structure(value: Any, _: Any) -> Any:
-        if type(value) is not dict:
-            raise _Wrong("not an object")
-        members = {}
-        for name, unchanged, hook, kind, default in fields:
-            member = value.get(name, default)
-            members[name] = member if type(member) in unchanged else hook(member, kind)
-        instance = object.__new__(model)
-        object.__setattr__(instance, "__dict__", members)
-        return instance
 
-    return structure
+def _kinds(field: "attrs.Attribute[Any]") -> frozenset[Any]:
+    return frozenset(field.type.__args__ if isinstance(field.type, UnionType) else [field.type])
 
 
 def _array(target: Any, converter: cattrs.Converter) -> _Hook:
@@ -206,7 +251,9 @@ def _array(target: Any, converter: cattrs.Converter) -> _Hook:
     model: type[Any] = target.__args__[0]
     one = converter.get_structure_hook(model)
     fields = attrs.fields(model)
-    columns = [(itemgetter(field.name), {float} if field.type is float else _unchanged(field)) for field in fields]
+    if not all(_kinds(field) in _CHECKS for field in fields):
+        return _thorough_array(target, converter)
+    columns = [(itemgetter(field.name), _kinds(field)) for field in fields]
 
     def good(rows: list[Any]) -> bool:
         if set(map(type, rows)) != {dict} or set(map(len, rows)) != {len(fields)}:
@@ -248,17 +295,17 @@ def _converter(*, detailed: bool) -> cattrs.Converter:
         (models.Category | str, _category),
     ):
         converter.register_structure_hook(leaf, hook)
-    array, attrs_class = (_detailed_array, _detailed_object) if detailed else (_array, _object)
+    array, attrs_class = (_thorough_array, _thorough_object) if detailed else (_array, _object)
     converter.register_structure_hook_factory(is_sequence, lambda target: array(target, converter))
     converter.register_structure_hook_factory(attrs.has, lambda target: attrs_class(target, converter))
     return converter
 
 
-def _detailed_array(target: Any, converter: cattrs.Converter) -> _Hook:
+def _thorough_array(target: Any, converter: cattrs.Converter) -> _Hook:
     return _only(list, "an array", homogenous_tuple_structure_factory(target, converter))
 
 
-def _detailed_object(target: Any, converter: cattrs.Converter) -> _Hook:
+def _thorough_object(target: Any, converter: cattrs.Converter) -> _Hook:
     return _only(dict, "an object", make_dict_structure_fn(target, converter))
 
 
@@ -270,7 +317,7 @@ def structure(value: Any, model: type[T]) -> T:
     hook = _hooks.get(model) or _hooks.setdefault(model, _converter(detailed=False).get_structure_hook(model))
     try:
         instance: T = hook(value, model)
-    except ValueError:
+    except (KeyError, ValueError):
         pass
     else:
         return instance

@@ -5,7 +5,6 @@ decided in one place, `_meaning`.
 """
 
 import functools
-import json
 import re
 import time
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from urllib.parse import urlsplit
 import attrs
 from multidict import CIMultiDict, MultiMapping
 
-from ._convert import Unreadable, parse, structure
+from ._convert import Unreadable, encode, parse, structure
 from .errors import (
     AuthenticationError,
     BadRequestError,
@@ -51,8 +50,6 @@ _CONVERSATION_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._~-]{0,127}")
 _TITLE_LIMIT = 500  # code points, https://docs.omi.me, UpdateConversationRequest.title
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-
-_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 _TEXT_LIMIT = 200  # characters of the server's text that an error shows
 
@@ -355,7 +352,7 @@ def update_conversation(conversation_id: str, title: str | None, discarded: bool
         "PATCH",
         _CONVERSATION_PATH + conversation_id,
         functools.partial(_read_conversation, conversation_id),
-        _encode(fields),
+        encode(fields),
     )
 
 
@@ -369,10 +366,6 @@ def delete_conversation(conversation_id: str) -> Request[Deletion]:
         functools.partial(_read_deletion, conversation_id),
         already_gone=lambda: Deletion(conversation_id=conversation_id, confirmed=False),
     )
-
-
-def _encode(value: object) -> bytes:
-    return _encoder.encode(value).encode()
 
 
 def _conversation_id(value: str) -> str:

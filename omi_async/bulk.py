@@ -472,10 +472,13 @@ class _Job(Generic[R]):
         outcome, settled = await self._outcome(item)
         if outcome is None:
             return None
-        await self._note(item, outcome.status, settled=settled, attempts=outcome.attempts)
-        self._counts[outcome.status] += 1
-        self.ready.append(outcome)
-        self._news.set()
+        try:
+            await self._note(item, outcome.status, settled=settled, attempts=outcome.attempts)
+        finally:
+            # Cancelled while it waits for the disk, the item is settled all the same: nobody else would report it.
+            self._counts[outcome.status] += 1
+            self.ready.append(outcome)
+            self._news.set()
         self._tell()
         return None if isinstance(item.request, Exception) else self._following(item.conversation_id)
 

@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
 from contextlib import suppress
 from contextvars import Context, copy_context
+from functools import partial
+from importlib import import_module
 from operator import length_hint
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar, cast
@@ -82,7 +84,13 @@ class Bridge(Generic[T]):
             # Ctrl-C, most often: the request must not go on behind the caller's back.
             handoff.abandon(thread)
             raise
-        return handoff.task.result()
+        error, handoff.error = handoff.error, None
+        if error is None:
+            return handoff.result
+        try:
+            raise error
+        finally:
+            del error  # or it would hang on to itself
 
     def close(self) -> None:
         """Close the target on its loop and end the thread; again, or in the child of a fork, it does nothing."""
@@ -213,7 +221,7 @@ class _LoopThread:
 
     def _main(self) -> None:
         try:
-            with asyncio.Runner() as runner:
+            with asyncio.Runner(loop_factory=_new_loop) as runner:
                 runner.run(self._serve())
         except OSError as error:  # no descriptor is left for the loop
             if self._ready.is_set():
@@ -234,6 +242,22 @@ class _LoopThread:
             await asyncio.wait(ending, timeout=_INTERRUPT_GRACE)
 
 
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """One of uvloop where the extra `speed` is installed."""
+    try:
+        uvloop: Any = import_module("uvloop")
+    except ImportError:
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
+
+
+if sys.version_info >= (3, 12):
+    _task = partial(asyncio.Task, eager_start=True)  # begins in the very turn of the loop that makes it
+else:
+    _task = asyncio.Task
+
+
 def _refuse_own(thread: _LoopThread) -> None:
     if thread.ident == threading.get_ident() and thread.is_alive():
         raise EventLoopError("called from the client's own event loop thread, which would wait for itself.")
@@ -251,32 +275,45 @@ def _at_once(coroutine: Coroutine[Any, Any, None]) -> None:
 class _Handoff(Generic[R]):
     """A coroutine on its way to the loop, and its outcome on the way back."""
 
-    __slots__ = ("_coroutine", "_done", "_feed", "task")
+    __slots__ = ("_coroutine", "_done", "_feed", "error", "result", "task")
 
-    task: asyncio.Task[R]  # there from the moment the loop has taken the coroutine
+    task: asyncio.Task[None]  # there from the moment the loop has taken the coroutine
+    result: R
+    error: BaseException | None  # there, like the result, when it is done
 
     def __init__(self, coroutine: Coroutine[Any, Any, R], feed: "Feed[Any] | None") -> None:
-        self._coroutine = coroutine
+        self._coroutine: Coroutine[Any, Any, R] | None = coroutine
+        """None once it has begun."""
         self._feed = feed
         self._done = threading.Lock()
         self._done.acquire()
 
     def start(self) -> None:
-        self.task = asyncio.get_running_loop().create_task(self._coroutine)
-        self.task.add_done_callback(self._finish)
+        if self._coroutine is not None:
+            self.task = _task(self._main(self._coroutine), loop=asyncio.get_running_loop())
 
-    def _finish(self, task: "asyncio.Task[R]") -> None:
-        if not task.cancelled():
-            task.exception()  # seen, even if an interrupt takes the caller away from it
-        self._done.release()
-        if self._feed is not None:
-            self._feed.wake()
+    async def _main(self, coroutine: Coroutine[Any, Any, R]) -> None:
+        self._coroutine = None
+        # Not by a callback of the task, which would take the loop another turn.
+        try:
+            self.result = await coroutine
+        except BaseException as error:
+            # Without this frame: whoever reads the traceback looks for their own line.
+            self.error = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            self.error = None
+        finally:
+            self._done.release()
+            if self._feed is not None:
+                self._feed.wake()
 
     def wait(self, thread: _LoopThread) -> None:
         while not (self._done.acquire(timeout=_LOOK) if self._feed is None else self._serve(self._feed)):
             if not thread.is_alive() and not self._done.acquire(blocking=False):
                 raise _ended()
-        if self.task.cancelled():
+        if isinstance(self.error, asyncio.CancelledError):
             raise _ended()
 
     def _serve(self, feed: "Feed[Any]") -> bool:
@@ -285,22 +322,29 @@ class _Handoff(Generic[R]):
 
     def abandon(self, thread: _LoopThread | None) -> None:
         """Cancel the coroutine and wait for its end, but not for long."""
-        if hasattr(self, "task") and self.task.done():
+        if hasattr(self, "error"):
             return
         if thread is not None and thread.is_alive():
             with suppress(ClientClosedError):
                 thread.submit(self._cancel)
                 self._done.acquire(timeout=_INTERRUPT_GRACE)
                 return
-        if not hasattr(self, "task"):
-            self._coroutine.close()
+        self._give_up()
 
     def _cancel(self) -> None:
-        if hasattr(self, "task"):
+        if self._coroutine is None:
             self.task.cancel()
         else:
-            self._coroutine.close()
+            self._give_up()
             self._done.release()
+
+    def _give_up(self) -> None:
+        """Do not even begin."""
+        coroutine, self._coroutine = self._coroutine, None
+        if coroutine is not None:
+            coroutine.close()
+            if hasattr(self, "task"):
+                self.task.cancel()
 
 
 class Feed(Generic[I]):

@@ -607,8 +607,8 @@ MUTANTS: list[Mutant] = [
         "omi_sync/_bridge.py",
         (
             "an interrupted call goes on",
-            "            self.task.cancel()\n        else:",
-            "            pass\n        else:",
+            "if self._coroutine is None:\n            self.task.cancel()",
+            "if self._coroutine is None:\n            pass",
             "tests/process/test_interrupts.py::test_interrupted_call_that_does_not_end",
         ),
         (

@@ -506,6 +506,27 @@ async def test_cancelled_while_opening(operation: str, tmp_path: Path) -> None:
         await Journal(path, job=operation).aclose()
 
 
+async def test_cancelled_while_noting(operation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An item whose end is on its way to the disk when the job is cancelled is reported all the same."""
+    original, noting = Journal.settle, asyncio.Event()
+
+    async def settle(journal: Journal, position: int, **how: Any) -> None:
+        await original(journal, position, **how)
+        noting.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Journal, "settle", settle)
+    async with RawServer(Doors(free=9)) as server, AsyncOmiClient(KEY, base_url=server.url) as client:
+        job = Job(client, operation, items(operation, 1), journal=tmp_path / "job.db")
+        waiting = asyncio.ensure_future(job.next())
+        await noting.wait()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert [("conv_0", DONE)] == [(outcome.conversation_id, outcome.status) for outcome in job.unclaimed]
+        assert 1 == job.progress.done
+
+
 async def test_cancelled_while_closing(operation: str, tmp_path: Path) -> None:
     """Closing that is itself cancelled waits no longer for an answer, and the journal is free for the next job."""
     doors = Doors(free=1)
