@@ -15,7 +15,6 @@ from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
 from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
-from importlib import import_module
 from operator import length_hint
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar, cast
@@ -221,7 +220,7 @@ class _LoopThread:
 
     def _main(self) -> None:
         try:
-            with asyncio.Runner(loop_factory=_new_loop) as runner:
+            with asyncio.Runner() as runner:
                 runner.run(self._serve())
         except OSError as error:  # no descriptor is left for the loop
             if self._ready.is_set():
@@ -240,16 +239,6 @@ class _LoopThread:
         ending = asyncio.all_tasks() - {asyncio.current_task()}
         if ending:
             await asyncio.wait(ending, timeout=_INTERRUPT_GRACE)
-
-
-def _new_loop() -> asyncio.AbstractEventLoop:
-    """One of uvloop where the extra `speed` is installed."""
-    try:
-        uvloop: Any = import_module("uvloop")
-    except ImportError:
-        return asyncio.new_event_loop()
-    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-    return loop
 
 
 if sys.version_info >= (3, 12):

@@ -135,6 +135,7 @@ def use():
     call = getattr(client.conversations, operation)
     if warm == "warm":
         call("before", **arguments("before"))
+        client._bridge.run(asyncio.sleep(0.01))  # the loop closes the connection behind the answer
     exhaust()
     try:
         call("during", **arguments("during"))
