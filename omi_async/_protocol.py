@@ -368,6 +368,19 @@ def delete_conversation(conversation_id: str) -> Request[Deletion]:
     )
 
 
+@_builder
+def get_conversation(conversation_id: str, include_transcript: bool) -> Request[Conversation]:
+    conversation_id = _conversation_id(conversation_id)
+    query = "?include_transcript=true" if _flag(include_transcript, "include_transcript") else ""
+    return Request(
+        "conversations.get",
+        "GET",
+        f"{_CONVERSATION_PATH}{conversation_id}{query}",
+        functools.partial(_read_conversation, conversation_id),
+        policy="reads",
+    )
+
+
 def _conversation_id(value: str) -> str:
     if not isinstance(value, str):
         raise TypeError(f"conversation_id must be a str, not {type(value).__name__}")
@@ -378,6 +391,12 @@ def _conversation_id(value: str) -> str:
             "conversation_id must be 1 to 128 of the characters A-Z a-z 0-9 _ - . ~ and not begin with . or ~."
         )
     return conversation_id
+
+
+def _flag(value: bool, name: str) -> bool:
+    if type(value) is not bool:
+        raise TypeError(f"{name} must be True or False, not {type(value).__name__}")
+    return value
 
 
 def _title(value: str) -> str:

@@ -78,6 +78,31 @@ class Conversations:
         coroutine = self._bridge.target.conversations.delete(conversation_id, timeout=timeout, retry=retry)
         return self._bridge.run(coroutine)
 
+    def get(
+        self,
+        conversation_id: str,
+        *,
+        include_transcript: bool = False,
+        timeout: Timeout | float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> Conversation:
+        """Fetch a conversation by its id, a discarded one as well.
+
+        What was said is left out (`transcript_segments` is None) unless `include_transcript` is True; the server
+        allows fewer of those reads (25 an hour have been seen, of 60 in all). `timeout` and `retry` replace the
+        client's for this call.
+
+        Raises `InvalidRequestError` or TypeError before anything is sent; `NotFoundError`, also for a locked
+        conversation, which a write answers with `PaymentRequiredError`; `PermissionDeniedError` for a key without
+        `conversations:read`; `RateLimitError`; `TransportError`, `ServerError` and `ResponseError`.
+
+        Source: https://docs.omi.me (getConversation) and observed behaviour.
+        """
+        coroutine = self._bridge.target.conversations.get(
+            conversation_id, include_transcript=include_transcript, timeout=timeout, retry=retry
+        )
+        return self._bridge.run(coroutine)
+
     def update_many(
         self,
         updates: Iterable[ConversationUpdate],

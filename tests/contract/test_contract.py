@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -17,7 +18,7 @@ from .statement import CALLS, OPERATIONS, Field, Schema
 
 BY_ID = {operation.id: operation for operation in OPERATIONS}
 
-NOT_YET = {"get", "list", "create", "create_from_segments"}
+NOT_YET = {"list", "create", "create_from_segments"}
 """Methods that are stated and not written; a name leaves this set with the commit that writes the method."""
 
 
@@ -69,6 +70,7 @@ def title(characters: int) -> Any:
 REQUESTS: dict[str, Any] = {
     "updateConversation": title(1),
     "deleteConversation": _protocol.delete_conversation("conv_1"),
+    "getConversation": _protocol.get_conversation("conv_1", True),
 }
 """With every argument given; to grow with the methods."""
 
@@ -95,10 +97,12 @@ def sample(schema: Schema, *, full: bool) -> Any:
 
 @pytest.mark.parametrize("name", REQUESTS)
 def test_request(name: str) -> None:
-    """A request has the method, the path and the fields of the statement."""
+    """A request has the method, the path, the parameters and the fields of the statement."""
     operation, request = BY_ID[name], REQUESTS[name]
+    path, _, query = request.path.partition("?")
     assert operation.method == request.method
-    assert operation.path.replace("{conversation_id}", "conv_1") == request.path
+    assert operation.path.replace("{conversation_id}", "conv_1") == path
+    assert {each for place, each in operation.parameters if place == "query"} == set(dict(parse_qsl(query)))
     stated = None if operation.body is None else set(fields(operation.body.schema))
     assert stated == (None if request.body is None else set(json.loads(request.body)))
 
