@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 import attrs
@@ -82,6 +82,8 @@ class Request(Generic[T]):
     body: bytes | None = attrs.field(default=None, repr=False)
     policy: str = "writes"
     """Which of the server's rate policies counts it: each has a window of its own."""
+    effect: Literal["none", "repeatable"] = "repeatable"
+    """What an attempt may do to the record: nothing, or what a second one does no worse than once."""
     already_gone: Callable[[], T] | None = attrs.field(default=None, repr=False)
     """What it means when the record is found missing after an attempt that may have removed it."""
 
@@ -378,6 +380,7 @@ def get_conversation(conversation_id: str, include_transcript: bool) -> Request[
         f"{_CONVERSATION_PATH}{conversation_id}{query}",
         functools.partial(_read_conversation, conversation_id),
         policy="reads",
+        effect="none",
     )
 
 

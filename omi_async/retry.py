@@ -2,7 +2,7 @@
 
 The rules, whole: an attempt that was not sent, was throttled, or ended unknown is repeated while attempts, time
 and the client's budget last; one that was refused is not. An unknown attempt marks the whole call: no later
-refusal can show that nothing was changed.
+refusal can show that nothing was changed. A read changes nothing, however it ends.
 """
 
 import asyncio
@@ -252,7 +252,7 @@ class Call(Generic[T]):
         raise self._marked(failure)
 
     def _marked(self, failure: OmiError) -> OmiError:
-        failure.outcome = "unknown" if self._unknown else "not_applied"
+        failure.outcome = "unknown" if self._unknown and self._request.effect != "none" else "not_applied"
         failure.attempts = self.attempts
         failure.operation = self._request.operation
         return failure

@@ -16,7 +16,7 @@ def test_request(transcript: bool, query: str) -> None:
     assert isinstance(request, _protocol.Request)
     assert ("conversations.get", "GET") == (request.operation, request.method)
     assert f"/v1/dev/user/conversations/conv_1{query}" == request.path
-    assert (None, "reads") == (request.body, request.policy)
+    assert (None, "reads", "none") == (request.body, request.policy, request.effect)
 
 
 @pytest.mark.parametrize(
