@@ -37,11 +37,13 @@ from .models import (
     Geolocation,
     TranscriptSegment,
 )
+from .paging import AsyncListing
 from .retry import RetryPolicy, Timeout
 
 __all__ = [
     "AsyncBulk",
     "AsyncConversations",
+    "AsyncListing",
     "AsyncOmiClient",
     "AuthenticationError",
     "BadRequestError",

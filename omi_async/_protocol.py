@@ -7,12 +7,12 @@ decided in one place, `_meaning`.
 import functools
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Generic, Literal, NamedTuple, ParamSpec, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import attrs
 from multidict import CIMultiDict, MultiMapping
@@ -41,13 +41,18 @@ from .models import Conversation, Deletion
 T = TypeVar("T")
 P = ParamSpec("P")
 
-_CONVERSATION_PATH = "/v1/dev/user/conversations/"
+_CONVERSATIONS_PATH = "/v1/dev/user/conversations"
+_CONVERSATION_PATH = f"{_CONVERSATIONS_PATH}/"
 
 # Ids go into the path, and one that is not exactly this could name another resource: `../memories/m1` deletes
 # a memory, `x?y` deletes `x`. Percent signs, dots in front and everything outside ASCII are out.
 _CONVERSATION_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._~-]{0,127}")
 
 _TITLE_LIMIT = 500  # code points, https://docs.omi.me, UpdateConversationRequest.title
+
+# Of a larger number the server hands out this much, and does not say so.
+_LARGEST_PAGE = 100
+_LARGEST_PAGE_WITH_TRANSCRIPTS = 25
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -384,6 +389,66 @@ def get_conversation(conversation_id: str, include_transcript: bool) -> Request[
     )
 
 
+@attrs.frozen(kw_only=True)
+class Selection:
+    """Which conversations are listed, and how many at a time."""
+
+    filters: dict[str, str]
+    end_date: datetime | None
+    page_size: int
+
+
+def selection(
+    start_date: datetime | None,
+    end_date: datetime | None,
+    categories: Iterable[str] | None,
+    folder_id: str | None,
+    starred: bool | None,
+    include_transcript: bool,
+    page_size: int | None,
+) -> Selection:
+    filters: dict[str, str] = {}
+    if start_date is not None:
+        filters["start_date"] = _moment(start_date, "start_date")
+    if end_date is not None:
+        end_date = _utc(end_date, "end_date")
+    if categories is not None:
+        filters["categories"] = ",".join(_categories(categories))
+    if folder_id is not None:
+        filters["folder_id"] = _text(folder_id, "folder_id")
+    if starred is not None:
+        filters["starred"] = "true" if _flag(starred, "starred") else "false"
+    largest = _LARGEST_PAGE
+    if _flag(include_transcript, "include_transcript"):
+        filters["include_transcript"] = "true"
+        largest = _LARGEST_PAGE_WITH_TRANSCRIPTS
+    if page_size is None:
+        page_size = largest
+    elif type(page_size) is not int:
+        raise TypeError(f"page_size must be an int or None, not {type(page_size).__name__}")
+    elif not 1 <= page_size <= largest:
+        raise InvalidRequestError(f"page_size must be from 1 to {largest}: the server gives no more at a time.")
+    return Selection(filters=filters, end_date=end_date, page_size=page_size)
+
+
+def list_conversations(
+    selection: Selection, end_date: datetime | None, offset: int
+) -> Request[tuple[Conversation, ...]]:
+    """One page of a selection, of what was created until `end_date`."""
+    query = dict(selection.filters)
+    if end_date is not None:
+        query["end_date"] = _moment(end_date, "end_date")
+    query.update(limit=str(selection.page_size), offset=str(offset))
+    return Request(
+        "conversations.list",
+        "GET",
+        f"{_CONVERSATIONS_PATH}?{urlencode(query, quote_via=quote)}",
+        _read_conversations,
+        policy="reads",
+        effect="none",
+    )
+
+
 def _conversation_id(value: str) -> str:
     if not isinstance(value, str):
         raise TypeError(f"conversation_id must be a str, not {type(value).__name__}")
@@ -394,6 +459,44 @@ def _conversation_id(value: str) -> str:
             "conversation_id must be 1 to 128 of the characters A-Z a-z 0-9 _ - . ~ and not begin with . or ~."
         )
     return conversation_id
+
+
+def _text(value: str, name: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, not {type(value).__name__}")
+    text = str.__str__(value)
+    if not text.strip():
+        raise InvalidRequestError(f"{name} must not be blank.")
+    if _SURROGATE.search(text):
+        raise InvalidRequestError(f"{name} must not contain lone surrogates: they are not text.")
+    return text
+
+
+def _categories(values: Iterable[str]) -> list[str]:
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        raise TypeError(f"categories must be an iterable of categories, not {type(values).__name__}")
+    names = [_text(value, f"categories[{number}]") for number, value in enumerate(values)]
+    if not names:  # to the server, which would list everything, that means no restriction
+        raise InvalidRequestError("categories must name at least one; None does not restrict them.")
+    if any(re.search(r"[,\s]", name) for name in names):  # they are sent as one text, joined by commas
+        raise InvalidRequestError("a category must not contain a comma or a blank.")
+    return names
+
+
+def _utc(value: datetime, name: str) -> datetime:
+    if not isinstance(value, datetime):
+        raise TypeError(f"{name} must be a datetime, not {type(value).__name__}")
+    if value.utcoffset() is None:
+        raise InvalidRequestError(f"{name} must be timezone-aware: the server would take it for UTC.")
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        pass
+    raise InvalidRequestError(f"{name} is out of range.")
+
+
+def _moment(value: datetime, name: str) -> str:
+    return _utc(value, name).isoformat().replace("+00:00", "Z")
 
 
 def _flag(value: bool, name: str) -> bool:
@@ -421,6 +524,10 @@ def _read_conversation(conversation_id: str, answer: Answer) -> Conversation:
     if conversation.id != conversation_id:
         raise _unreadable(answer, "the server answered with another conversation than the one asked for.", path="$.id")
     return conversation
+
+
+def _read_conversations(answer: Answer) -> tuple[Conversation, ...]:
+    return _json(answer, lambda document: structure(document, tuple[Conversation, ...]))
 
 
 def _read_deletion(conversation_id: str, answer: Answer) -> Deletion:

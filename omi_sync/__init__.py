@@ -47,6 +47,7 @@ from omi_async import (
 from .bulk import Bulk
 from .client import OmiClient
 from .conversations import Conversations
+from .paging import Listing
 
 if TYPE_CHECKING:
     from .sandbox import Sandbox
@@ -74,6 +75,7 @@ __all__ = [
     "Geolocation",
     "InvalidRequestError",
     "JournalError",
+    "Listing",
     "NotFoundError",
     "OmiClient",
     "OmiError",

@@ -462,3 +462,21 @@ def _after_fork_in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+class _Paged(Protocol[O]):
+    _rows: deque[O]
+
+    async def _fill(self) -> None: ...
+
+
+def following(bridge: Bridge[Any], target: _Paged[O]) -> O:
+    """The next row of a listing; only a new page is fetched on the loop."""
+    while True:
+        with suppress(IndexError):
+            return target._rows.popleft()
+        try:
+            bridge.run(target._fill())
+        except StopAsyncIteration:
+            break
+    raise StopIteration

@@ -25,13 +25,14 @@ CLASSES = {
     "omi_async/client.py": ("AsyncOmiClient", "OmiClient", "omi_sync/client.py"),
     "omi_async/conversations.py": ("AsyncConversations", "Conversations", "omi_sync/conversations.py"),
     "omi_async/bulk.py": ("AsyncBulk", "Bulk", "omi_sync/bulk.py"),
+    "omi_async/paging.py": ("AsyncListing", "Listing", "omi_sync/paging.py"),
     "omi_async/sandbox/server.py": ("Sandbox", "Sandbox", "omi_sync/sandbox.py"),
 }
 
 ATTRIBUTES = {"AsyncConversations": "conversations"}
 """Resource classes, and where a client keeps them."""
 
-ITERATED = {"AsyncBulk": "bulk"}
+ITERATED = {"AsyncBulk": "bulk", "AsyncListing": "paging"}
 """Classes that a method returns to be iterated over, and the module of their synchronous form."""
 
 INPUTS = {"Items": "Iterable"}
@@ -45,7 +46,7 @@ DROPPED_PARAMETERS = {"session": "an aiohttp session belongs to a loop of the ca
 LOADED_LATE = {"Sandbox": "its web server is several times the size of the client"}
 
 PASSED_THROUGH = {"__repr__", "__reduce__"}
-NOT_COPIED = {"__init__", "__aenter__", "__aexit__", "__aiter__", "__del__"}
+NOT_COPIED = {"__init__", "__aenter__", "__aexit__", "__aiter__", "__anext__", "__del__"}
 """Written anew, or without meaning on this side."""
 
 
@@ -121,6 +122,8 @@ class Facade:
         self.is_resource = resource is not None
         if name in ITERATED:
             self.target = "self._target"
+        methods = {each.name for each in self.definition.body if isinstance(each, ast.AsyncFunctionDef)}
+        self.is_paged = "__anext__" in methods  # not a stream, which has to be closed
 
     def render(self) -> str:
         if self.definition.bases:
@@ -193,6 +196,8 @@ class Facade:
             yield from self._exit(node)
         elif name == "__aiter__":
             yield from self._iter(node)
+        elif name == "__anext__":
+            yield from self._next(node)
         elif name in PASSED_THROUGH or (not name.startswith("_") and name not in NOT_COPIED):
             yield from self._method(node)
         elif name.startswith("__") and name not in NOT_COPIED:
@@ -236,12 +241,15 @@ class Facade:
 
     def _iterating(self, node: ast.FunctionDef | ast.AsyncFunctionDef, kind: str) -> Iterator[str]:
         """A method that begins nothing yet: its input is fed from the caller's thread, its result iterated there."""
-        (source,) = (each.arg for each in node.args.args[1:])
-        self.names.add("feed")
-        yield f"        items = feed({source})"
-        values = ["items" if value == source else value for value in arguments(node)]
+        values = arguments(node)
+        made = ["self._bridge", "target"]
+        for source in [each.arg for each in node.args.args[1:]]:
+            self.names.add("feed")
+            yield f"        items = feed({source})"
+            values[values.index(source)] = "items"
+            made.append("items")
         yield from call(f"target = {self.target}.{node.name}", values)
-        yield f"        return {kind}(self._bridge, target, items)"
+        yield f"        return {kind}({', '.join(made)})"
 
     def _iter(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
         returns = ast.unparse(node.returns) if node.returns is not None else ""
@@ -252,7 +260,15 @@ class Facade:
         self.names.add("Iterator")
         yield ""
         yield f"    def __iter__(self) -> {renamed(returns)}:"
-        yield "        return self._stream"
+        yield "        return self" if self.is_paged else "        return self._stream"
+
+    def _next(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
+        self._check(node)
+        self._collect(node.returns, quoted=True)
+        self.names.add("following")
+        yield ""
+        yield f"    def __next__(self) -> {ast.unparse(node.returns)}:" if node.returns else ""
+        yield "        return following(self._bridge, self._target)"
 
     def _init(self, node: ast.FunctionDef | ast.AsyncFunctionDef, attributes: list[str]) -> Iterator[str]:
         yield ""
@@ -263,7 +279,13 @@ class Facade:
             return
         self.names.update({"Bridge", self.old})
         if self.old in ITERATED:
-            self.names.update({"Any", "AsyncOmiClient", "stream"})
+            self.names.add("AsyncOmiClient")
+            if self.is_paged:
+                yield f"    def __init__(self, bridge: Bridge[AsyncOmiClient], target: {self.old}) -> None:"
+                yield "        self._bridge = bridge"
+                yield "        self._target = target"
+                return
+            self.names.update({"Any", "stream"})
             parameters = f"self, bridge: Bridge[AsyncOmiClient], target: {self.old}[R], items: Any"
             yield f"    def __init__({parameters}) -> None:"
             yield "        self._target = target"
@@ -357,7 +379,7 @@ class Facade:
             for old, new in (("__aexit__", "__exit__"), ("aclose(", "close(")):
                 line = line.replace(f"def {old}", f"def {new}", 1)
             for old, new in {**{kind: renamed(kind) for kind in ITERATED}, **INPUTS}.items():
-                line = line.replace(f" {old}[", f" {new}[")
+                line = re.sub(rf" {old}(?=[\[:])", f" {new}", line)
             yield line
 
     def _collect(self, part: ast.AST | None, *, quoted: bool) -> None:
@@ -394,7 +416,7 @@ class Facade:
                 wanted.setdefault(f".{ITERATED[name]}", set()).add(renamed(name))
             elif name in INPUTS or name in ("Iterator", "Iterable"):
                 wanted.setdefault("collections.abc", set()).add(INPUTS.get(name, name))
-            elif name in ("Bridge", "feed", "stream"):
+            elif name in ("Bridge", "feed", "following", "stream"):
                 wanted.setdefault("._bridge", set()).add(name)
             elif name in ("Any", "Generic", "TypeVar"):
                 wanted.setdefault("typing", set()).add(name)
@@ -427,7 +449,7 @@ def names_in(node: ast.AST) -> Iterator[ast.Name]:
 def iterated(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str | None:
     """The class that a method returns to be iterated over, if it does."""
     match node.returns:
-        case ast.Subscript(value=ast.Name(id=name)) if name in ITERATED:
+        case ast.Subscript(value=ast.Name(id=name)) | ast.Name(id=name) if name in ITERATED:
             return name
         case _:
             return None
@@ -450,8 +472,11 @@ def render_imports(wanted: dict[str, set[str]]) -> list[str]:
             yield module
             return
         plain = sorted(name for name in wanted[module] if " as " not in name)
-        if plain:
-            yield f"from {module} import {', '.join(plain)}"
+        line = f"from {module} import {', '.join(plain)}"
+        if len(line) > LINE_LIMIT:
+            yield from (f"from {module} import (", *(f"    {name}," for name in plain), ")")
+        elif plain:
+            yield line
         for name in sorted(wanted[module].difference(plain)):
             yield f"from {module} import {name}"
 
@@ -490,6 +515,7 @@ def _module_docstring(name: str) -> str:
         "Conversations": "The conversations resource for synchronous code.",
         "Sandbox": "The sandbox for synchronous code.",
         "Bulk": "The outcomes of bulk jobs for synchronous code.",
+        "Listing": "Lists of conversations for synchronous code.",
     }[name]
 
 

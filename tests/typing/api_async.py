@@ -9,6 +9,7 @@ import aiohttp
 import omi_async
 from omi_async import (
     AsyncConversations,
+    AsyncListing,
     AsyncOmiClient,
     Category,
     Conversation,
@@ -69,6 +70,20 @@ async def conversations(omi: AsyncOmiClient) -> None:
     assert_type(
         await omi.conversations.delete(conversation_id="conv_1", timeout=Timeout(total=None), retry=None), Deletion
     )
+
+
+async def reads(omi: AsyncOmiClient, now: datetime) -> None:
+    assert_type(await omi.conversations.get("conv_1"), Conversation)
+    assert_type(await omi.conversations.get("conv_1", include_transcript=True, timeout=5), Conversation)
+    listing = omi.conversations.list(
+        start_date=now, end_date=None, categories=[Category.WORK, "new"], folder_id="f", starred=True, limit=5
+    )
+    assert_type(listing, AsyncListing)
+    assert_type(listing.gaps, bool)
+    async for each in omi.conversations.list(include_transcript=True, page_size=25, retry=RetryPolicy.never()):
+        assert_type(each, Conversation)
+    assert_type([each.id async for each in listing], list[str])
+    assert_type(await anext(listing), Conversation)
 
 
 def models(conversation: Conversation, deletion: Deletion) -> None:

@@ -14,6 +14,7 @@ from omi_sync import (
     ConversationStructured,
     Deletion,
     Geolocation,
+    Listing,
     NotFoundError,
     OmiClient,
     OmiError,
@@ -64,6 +65,20 @@ def conversations(omi: OmiClient) -> None:
     assert_type(omi.conversations.update("conv_1", title="A", timeout=5, retry=RetryPolicy.never()), Conversation)
     assert_type(omi.conversations.delete("conv_1"), Deletion)
     assert_type(omi.conversations.delete(conversation_id="conv_1", timeout=Timeout(total=None), retry=None), Deletion)
+
+
+def reads(omi: OmiClient, now: datetime) -> None:
+    assert_type(omi.conversations.get("conv_1"), Conversation)
+    assert_type(omi.conversations.get("conv_1", include_transcript=True, timeout=5), Conversation)
+    listing = omi.conversations.list(
+        start_date=now, end_date=None, categories=[Category.WORK, "new"], folder_id="f", starred=True, limit=5
+    )
+    assert_type(listing, Listing)
+    assert_type(listing.gaps, bool)
+    for each in omi.conversations.list(include_transcript=True, page_size=25, retry=RetryPolicy.never()):
+        assert_type(each, Conversation)
+    assert_type(list(listing), list[Conversation])
+    assert_type(next(listing), Conversation)
 
 
 def models(conversation: Conversation, deletion: Deletion) -> None:

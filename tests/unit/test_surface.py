@@ -260,6 +260,7 @@ def docstrings_for_both(path: str) -> Iterator[tuple[str, str]]:
         "omi_async/conversations.py",
         "omi_async/errors.py",
         "omi_async/models.py",
+        "omi_async/paging.py",
         "omi_async/retry.py",
         "omi_async/sandbox/faults.py",
         "omi_async/sandbox/records.py",
