@@ -7,10 +7,12 @@ decided in one place, `_meaning`.
 import functools
 import re
 import time
+import uuid
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from http import HTTPStatus
+from itertools import islice
 from typing import Any, Generic, Literal, NamedTuple, ParamSpec, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -36,7 +38,7 @@ from .errors import (
     UnprocessableEntityError,
     ValidationIssue,
 )
-from .models import Conversation, Deletion
+from .models import Conversation, CreatedConversation, Deletion, Geolocation, NewTranscriptSegment
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -53,6 +55,13 @@ _TITLE_LIMIT = 500  # code points, https://docs.omi.me, UpdateConversationReques
 # Of a larger number the server hands out this much, and does not say so.
 _LARGEST_PAGE = 100
 _LARGEST_PAGE_WITH_TRANSCRIPTS = 25
+
+_TEXT_LENGTH = 100_000  # characters
+_TEXT_SOURCES = ("audio_transcript", "message", "other_text")
+_SEGMENTS = 500
+_SESSION_ID_LENGTH = 200  # characters
+_LATEST = 1e10  # seconds into a recording; the server computes a date from them, which must exist
+_LARGEST_INTEGER = 2**53  # what every reader of JSON keeps exact
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -87,8 +96,12 @@ class Request(Generic[T]):
     body: bytes | None = attrs.field(default=None, repr=False)
     policy: str = "writes"
     """Which of the server's rate policies counts it: each has a window of its own."""
-    effect: Literal["none", "repeatable"] = "repeatable"
-    """What an attempt may do to the record: nothing, or what a second one does no worse than once."""
+    effect: Literal["none", "repeatable", "once"] = "repeatable"
+    """What an attempt may do: nothing, what a second one would not make worse, or what must not be done twice."""
+    at_work: bool = False
+    """A conflict after an attempt that went unanswered means that the server is still at work on that one."""
+    slow: bool = False
+    """The server runs a language model before it answers."""
     already_gone: Callable[[], T] | None = attrs.field(default=None, repr=False)
     """What it means when the record is found missing after an attempt that may have removed it."""
 
@@ -449,6 +462,79 @@ def list_conversations(
     )
 
 
+@_builder
+def create_conversation(
+    text: str,
+    text_source: str | None,
+    text_source_spec: str | None,
+    started_at: datetime | None,
+    finished_at: datetime | None,
+    language: str | None,
+    geolocation: Geolocation | None,
+) -> Request[CreatedConversation]:
+    fields: dict[str, object] = {"text": _text(text, "text", longest=_TEXT_LENGTH)}
+    if text_source is not None:
+        fields["text_source"] = _text(text_source, "text_source")
+        if fields["text_source"] not in _TEXT_SOURCES:
+            raise InvalidRequestError(f"text_source must be one of {', '.join(_TEXT_SOURCES)}.")
+    _add_texts(fields, text_source_spec=text_source_spec, language=language)
+    _add_times(fields, started_at, finished_at)
+    if started_at is not None and finished_at is not None and finished_at < started_at:
+        raise InvalidRequestError("finished_at must not be before started_at.")
+    if geolocation is not None:
+        fields["geolocation"] = _place(geolocation)
+    return Request(
+        "conversations.create",
+        "POST",
+        _CONVERSATIONS_PATH,
+        _read_created,
+        encode(fields),
+        effect="once",
+        slow=True,
+    )
+
+
+@_builder
+def create_conversation_from_segments(
+    segments: Iterable[NewTranscriptSegment],
+    client_session_id: str | None,
+    source: str | None,
+    started_at: datetime | None,
+    finished_at: datetime | None,
+    language: str | None,
+    geolocation: Geolocation | None,
+    client_device_id: str | None,
+    client_platform: str | None,
+) -> Request[CreatedConversation]:
+    # The server knows a session again, so that a repeated request does not make a second conversation.
+    session = uuid.uuid4().hex if client_session_id is None else client_session_id
+    fields: dict[str, object] = {
+        "transcript_segments": _segments(segments),
+        "client_session_id": _text(session, "client_session_id", longest=_SESSION_ID_LENGTH),
+    }
+    _add_texts(
+        fields,
+        source=source,
+        language=language,
+        client_device_id=client_device_id,
+        client_platform=client_platform,
+    )
+    _add_times(fields, started_at, finished_at)
+    if started_at is not None and finished_at is not None and finished_at <= started_at:
+        raise InvalidRequestError("finished_at must be after started_at.")
+    if geolocation is not None:
+        fields["geolocation"] = _place(geolocation)
+    return Request(
+        "conversations.create_from_segments",
+        "POST",
+        f"{_CONVERSATION_PATH}from-segments",
+        _read_created,
+        encode(fields),
+        at_work=True,
+        slow=True,
+    )
+
+
 def _conversation_id(value: str) -> str:
     if not isinstance(value, str):
         raise TypeError(f"conversation_id must be a str, not {type(value).__name__}")
@@ -461,15 +547,81 @@ def _conversation_id(value: str) -> str:
     return conversation_id
 
 
-def _text(value: str, name: str) -> str:
+def _text(value: str, name: str, *, longest: int | None = None) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str, not {type(value).__name__}")
     text = str.__str__(value)
     if not text.strip():
         raise InvalidRequestError(f"{name} must not be blank.")
+    if longest is not None and len(text) > longest:
+        raise InvalidRequestError(f"{name} must be at most {longest} characters, not {len(text)}.")
     if _SURROGATE.search(text):
         raise InvalidRequestError(f"{name} must not contain lone surrogates: they are not text.")
     return text
+
+
+def _add_texts(fields: dict[str, object], **values: str | None) -> None:
+    fields.update({name: _text(value, name) for name, value in values.items() if value is not None})
+
+
+def _add_times(fields: dict[str, object], started_at: datetime | None, finished_at: datetime | None) -> None:
+    times = {"started_at": started_at, "finished_at": finished_at}
+    fields.update({name: _moment(time, name) for name, time in times.items() if time is not None})
+
+
+def _number(value: float, name: str, lowest: float, highest: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number, not {type(value).__name__}")
+    if not lowest <= value <= highest:  # which NaN is not either
+        raise InvalidRequestError(f"{name} must be from {lowest:.0f} to {highest:.0f}.")
+    return float(value)
+
+
+def _place(value: Geolocation) -> dict[str, object]:
+    if not isinstance(value, Geolocation):
+        raise TypeError(f"geolocation must be a Geolocation, not {type(value).__name__}")
+    fields: dict[str, object] = {
+        "latitude": _number(value.latitude, "geolocation.latitude", -90, 90),
+        "longitude": _number(value.longitude, "geolocation.longitude", -180, 180),
+    }
+    for name in ("google_place_id", "address", "location_type"):
+        text = getattr(value, name)
+        if text is not None:
+            fields[name] = _text(text, f"geolocation.{name}")
+    return fields
+
+
+def _segments(values: Iterable[NewTranscriptSegment]) -> list[dict[str, object]]:
+    if not isinstance(values, Iterable):
+        raise TypeError(f"segments must be an iterable of NewTranscriptSegment, not {type(values).__name__}")
+    # All of them first: if the caller's iterable fails, no frame of its traceback shows a text that came before.
+    taken = tuple(islice(values, _SEGMENTS + 1))
+    if not 1 <= len(taken) <= _SEGMENTS:
+        raise InvalidRequestError(f"segments must be 1 to {_SEGMENTS}, not {'more' if taken else 'none'}.")
+    return [_segment(value, f"segments[{number}]") for number, value in enumerate(taken)]
+
+
+def _segment(value: NewTranscriptSegment, name: str) -> dict[str, object]:
+    if not isinstance(value, NewTranscriptSegment):
+        raise TypeError(f"{name} must be a NewTranscriptSegment, not {type(value).__name__}")
+    start = _number(value.start, f"{name}.start", 0, _LATEST)
+    end = _number(value.end, f"{name}.end", 0, _LATEST)
+    if end <= start:
+        raise InvalidRequestError(f"{name}.end must be after its start.")
+    fields: dict[str, object] = {"text": _text(value.text, f"{name}.text"), "start": start, "end": end}
+    if value.speaker is not None:
+        fields["speaker"] = _text(value.speaker, f"{name}.speaker")
+    if value.speaker_id is not None:
+        if type(value.speaker_id) is not int:
+            raise TypeError(f"{name}.speaker_id must be an int or None, not {type(value.speaker_id).__name__}")
+        if abs(value.speaker_id) >= _LARGEST_INTEGER:
+            raise InvalidRequestError(f"{name}.speaker_id is too large.")
+        fields["speaker_id"] = value.speaker_id
+    if _flag(value.is_user, f"{name}.is_user"):
+        fields["is_user"] = True
+    if value.person_id is not None:
+        fields["person_id"] = _text(value.person_id, f"{name}.person_id")
+    return fields
 
 
 def _categories(values: Iterable[str]) -> list[str]:
@@ -528,6 +680,10 @@ def _read_conversation(conversation_id: str, answer: Answer) -> Conversation:
 
 def _read_conversations(answer: Answer) -> tuple[Conversation, ...]:
     return _json(answer, lambda document: structure(document, tuple[Conversation, ...]))
+
+
+def _read_created(answer: Answer) -> CreatedConversation:
+    return _json(answer, lambda document: structure(document, CreatedConversation))
 
 
 def _read_deletion(conversation_id: str, answer: Answer) -> Deletion:

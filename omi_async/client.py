@@ -18,7 +18,7 @@ from ._transport import Transport
 from ._version import __version__
 from .conversations import AsyncConversations
 from .errors import ConfigurationError
-from .retry import Retrier, RetryPolicy, Timeout
+from .retry import DEFAULT_TIMEOUT, Retrier, RetryPolicy, Timeout
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -49,7 +49,7 @@ class AsyncOmiClient:
         api_key: str | None = None,
         *,
         base_url: str | None = None,
-        timeout: Timeout | float = Timeout(),  # noqa: B008 - frozen
+        timeout: Timeout | float = DEFAULT_TIMEOUT,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
         session: "ClientSession | None" = None,
         max_connections: int = 100,

@@ -140,6 +140,36 @@ class Conversation:
 
 
 @attrs.frozen(kw_only=True, slots=False)
+class NewTranscriptSegment:
+    """One stretch of speech of a conversation that is to be created. None leaves a value to the server."""
+
+    text: str = attrs.field(**_private)
+    start: float
+    """Seconds from the beginning of the recording."""
+    end: float
+    """Seconds from the beginning of the recording; later than `start`."""
+    speaker: str | None = attrs.field(default=None, **_private)
+    """Who spoke, as `SPEAKER_00`, which is what the server takes where nothing is said."""
+    speaker_id: int | None = None
+    """By default the number in `speaker`."""
+    is_user: bool = False
+    """Whether the key's user spoke."""
+    person_id: str | None = attrs.field(default=None, **_private)
+    """A person that the server knows."""
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class CreatedConversation:
+    """What the server made of a text or a transcript."""
+
+    id: str
+    status: str
+    """`completed`, as a rule; `deleted` where the session's conversation was deleted before."""
+    discarded: bool
+    """Whether the server found nothing worth keeping: the conversation is there, but hidden from lists."""
+
+
+@attrs.frozen(kw_only=True, slots=False)
 class Deletion:
     """A conversation is gone."""
 

@@ -2,7 +2,8 @@
 
 The rules, whole: an attempt that was not sent, was throttled, or ended unknown is repeated while attempts, time
 and the client's budget last; one that was refused is not. An unknown attempt marks the whole call: no later
-refusal can show that nothing was changed. A read changes nothing, however it ends.
+refusal can show that nothing was changed. A read changes nothing, however it ends. What must not be done twice is
+not repeated once it may have been done.
 """
 
 import asyncio
@@ -70,6 +71,12 @@ class Timeout:
     def of(cls, value: "Timeout | float") -> "Timeout":
         """Read a plain number as `total`."""
         return value if isinstance(value, Timeout) else cls(total=value)
+
+
+DEFAULT_TIMEOUT = Timeout()
+"""A client with this very object was given no limits, which leaves slow calls to limits of their own."""
+
+_SLOW = Timeout(connect=5.0, attempt=130.0, total=300.0)  # the server itself gives up after 120 s
 
 
 @attrs.frozen(kw_only=True)
@@ -158,10 +165,11 @@ class Retrier:
         """A call that has not begun; `maybe_applied` if an earlier run may have made it and lost the answer."""
         if retry is not None and not isinstance(retry, RetryPolicy):
             raise ConfigurationError("retry must be a RetryPolicy.")
+        limits = _SLOW if request.slow and self._timeout is DEFAULT_TIMEOUT else self._timeout
         return Call(
             self,
             request,
-            self._timeout if timeout is None else Timeout.of(timeout),
+            limits if timeout is None else Timeout.of(timeout),
             self.policy if retry is None else retry,
             maybe_applied=maybe_applied,
         )
@@ -245,8 +253,12 @@ class Call(Generic[T]):
             self._gate.unsent()
         if failure.status in (404, 410) and self._unknown and self._request.already_gone is not None:
             return self._request.already_gone()
+        if failure.status == 409 and self._unknown and self._request.at_work:
+            failure.retryable = True
         if failure.outcome == "unknown":
             self._unknown = True
+            if self._request.effect == "once":
+                failure.retryable = False
             # The next call must not inherit a connection, or a server behind it, that does this.
             self._last.distrust()
         raise self._marked(failure)
@@ -295,6 +307,8 @@ class Call(Generic[T]):
         if failure.retry_after:
             # Never earlier than asked, and not all clients in the same instant.
             return failure.retry_after + policy.random() * initial
+        if failure.status == 409:
+            return policy.maximum  # an earlier attempt is at work, for as long as a language model takes
         if self.attempts == 1 and self._last.reused and _lost(failure):
             return 0.0  # the server had closed an idle connection: there is nothing to wait for
         return policy.random() * min(policy.maximum, initial * 2.0 ** (self.attempts - 1))

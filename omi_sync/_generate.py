@@ -433,7 +433,9 @@ class Facade:
                 if original is None:
                     wanted.setdefault(f"import {module}", set())
                 else:
-                    wanted.setdefault(public_module(module), set()).add(original)
+                    # Constants are shared, not exported.
+                    home = module if original.isupper() else public_module(module)
+                    wanted.setdefault(home, set()).add(original)
             elif not hasattr(builtins, name):
                 raise RefusedError(f"{self.source.path}: {name} stands in a signature and is not imported")
         return render_imports(wanted)

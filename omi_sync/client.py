@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import NoReturn, Self
 
 from omi_async import AsyncOmiClient, RetryPolicy, Timeout
+from omi_async.retry import DEFAULT_TIMEOUT
 
 from ._bridge import Bridge
 from .conversations import Conversations
@@ -33,7 +34,7 @@ class OmiClient:
         api_key: str | None = None,
         *,
         base_url: str | None = None,
-        timeout: Timeout | float = Timeout(),  # noqa: B008 - frozen
+        timeout: Timeout | float = DEFAULT_TIMEOUT,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
         max_connections: int = 100,
         user_agent: str | None = None,

@@ -6,6 +6,7 @@
 import os
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from typing import Literal
 
 from omi_async import (
     AsyncOmiClient,
@@ -13,7 +14,10 @@ from omi_async import (
     Category,
     Conversation,
     ConversationUpdate,
+    CreatedConversation,
     Deletion,
+    Geolocation,
+    NewTranscriptSegment,
     RetryPolicy,
     Timeout,
 )
@@ -158,6 +162,101 @@ class Conversations:
             retry=retry,
         )
         return Listing(self._bridge, target)
+
+    def create(
+        self,
+        text: str,
+        *,
+        text_source: Literal["audio_transcript", "message", "other_text"] | None = None,
+        text_source_spec: str | None = None,
+        started_at: datetime | None = None,
+        finished_at: datetime | None = None,
+        language: str | None = None,
+        geolocation: Geolocation | None = None,
+        timeout: Timeout | float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> CreatedConversation:
+        """Have Omi make a conversation of a text.
+
+        `text` is 1 to 100,000 characters and not blank; `text_source` says what it is and `text_source_spec` where
+        it is from, such as `email`. Times must be timezone-aware and in order. None leaves a value to the server:
+        other text, begun now, five minutes long, in English.
+
+        A language model reads the text before the server answers. A client without time-outs of its own waits up to
+        130 seconds for an attempt and 300 in all. The server cannot tell a repeated text from a second one, so an
+        attempt that may have been carried out is not repeated: the error's `outcome` is then `unknown`, and making
+        the call again may make a second conversation. `create_from_segments` has no such trouble. `timeout` and
+        `retry` replace the client's for this call.
+
+        Raises `InvalidRequestError` or TypeError before anything is sent; `PermissionDeniedError` for a key without
+        `conversations:write`; `RateLimitError`; `TransportError`, `ServerError` and `ResponseError`, whose
+        `outcome` tells whether a conversation may have been made.
+
+        Source: https://docs.omi.me (createConversation) and observed behaviour.
+        """
+        coroutine = self._bridge.target.conversations.create(
+            text,
+            text_source=text_source,
+            text_source_spec=text_source_spec,
+            started_at=started_at,
+            finished_at=finished_at,
+            language=language,
+            geolocation=geolocation,
+            timeout=timeout,
+            retry=retry,
+        )
+        del text, text_source_spec, geolocation  # private: a traceback that shows locals must not show it
+        return self._bridge.run(coroutine)
+
+    def create_from_segments(
+        self,
+        segments: Iterable[NewTranscriptSegment],
+        *,
+        client_session_id: str | None = None,
+        source: str | None = None,
+        started_at: datetime | None = None,
+        finished_at: datetime | None = None,
+        language: str | None = None,
+        geolocation: Geolocation | None = None,
+        client_device_id: str | None = None,
+        client_platform: str | None = None,
+        timeout: Timeout | float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> CreatedConversation:
+        """Have Omi make a conversation of a transcript; repeating it makes no second one.
+
+        There are 1 to 500 `segments`. `client_session_id`, of 1 to 200 characters, names the recording: whatever is
+        sent under the same name later gives the conversation that was made first, also if it was deleted since
+        (`status` is then `deleted`). Without a name the call makes one up, so that its own attempts are safe to
+        repeat; give one of your own where another run of your program may repeat the call. `source` is the device
+        or service, such as `phone`. Times must be timezone-aware and in order. None leaves a value to the server.
+
+        A language model reads the transcript before the server answers. A client without time-outs of its own waits
+        up to 130 seconds for an attempt and 300 in all. `timeout` and `retry` replace the client's for this call.
+
+        Raises `InvalidRequestError` or TypeError before anything is sent; `ConflictError` while the server is at
+        work on the same session for another call, or still for an unanswered attempt of this one (its `outcome` is
+        then `unknown`); `PermissionDeniedError` for a key without `conversations:write`; `RateLimitError`;
+        `TransportError`, `ServerError` and `ResponseError`, whose `outcome` tells whether a conversation may have
+        been made.
+
+        Source: https://docs.omi.me (createConversationFromSegments) and observed behaviour.
+        """
+        coroutine = self._bridge.target.conversations.create_from_segments(
+            segments,
+            client_session_id=client_session_id,
+            source=source,
+            started_at=started_at,
+            finished_at=finished_at,
+            language=language,
+            geolocation=geolocation,
+            client_device_id=client_device_id,
+            client_platform=client_platform,
+            timeout=timeout,
+            retry=retry,
+        )
+        del segments, geolocation  # private: a traceback that shows locals must not show it
+        return self._bridge.run(coroutine)
 
     def update_many(
         self,

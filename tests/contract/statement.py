@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from omi_async import Category, Conversation, Geolocation
+from omi_async import Category, Conversation, CreatedConversation, Geolocation
 
 PREFIX = "/v1/dev/user/conversations"
 """Every operation from here on is expected to be wrapped."""
@@ -179,13 +179,7 @@ _NEW_SEGMENT = an_object(
     }
 )
 
-_CREATED = an_object(
-    {
-        "id": Field(text(), required=True),
-        "status": Field(text(), required=True),
-        "discarded": Field(_FLAG, required=True),
-    }
-)
+_CREATED = read_off(CreatedConversation)
 
 
 def _body(fields: Mapping[str, Field]) -> Field:

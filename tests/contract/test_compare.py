@@ -396,8 +396,8 @@ CHANGES = [
     ),
     change(
         "field of one answer added",
-        lambda c: c.add_field(c.answer("createConversation"), "title"),
-        "createConversation: title in the answer is in the file and not in the statement.",
+        lambda c: c.add_field(c.answer("deleteConversation"), "title"),
+        "deleteConversation: title in the answer is in the file and not in the statement.",
     ),
     change(
         "field of an answer removed",

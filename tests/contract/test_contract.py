@@ -3,15 +3,24 @@
 import inspect
 import json
 import os
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
 
-from omi_async import Conversation, Deletion, InvalidRequestError, ResponseError, _protocol
+from omi_async import (
+    Conversation,
+    CreatedConversation,
+    Deletion,
+    Geolocation,
+    InvalidRequestError,
+    NewTranscriptSegment,
+    ResponseError,
+    _protocol,
+)
 from omi_async.conversations import AsyncConversations
 
 from .compare import judge
@@ -19,7 +28,7 @@ from .statement import CALLS, OPERATIONS, Field, Schema
 
 BY_ID = {operation.id: operation for operation in OPERATIONS}
 
-NOT_YET = {"create", "create_from_segments"}
+NOT_YET: set[str] = set()
 """Methods that are stated and not written; a name leaves this set with the commit that writes the method."""
 
 
@@ -69,6 +78,21 @@ def title(characters: int) -> Any:
 
 
 NOW = datetime(2026, 1, 20, 10, tzinfo=UTC)
+PLACE = Geolocation(latitude=1.0, longitude=1.0)
+
+
+def from_text(characters: int) -> Any:
+    later = NOW + timedelta(hours=1)
+    return _protocol.create_conversation("x" * characters, "message", "email", NOW, later, "en", PLACE)
+
+
+def from_segments(count: int, characters: int) -> Any:
+    segments = [NewTranscriptSegment(text="x", start=0.0, end=1.0)] * count
+    later = NOW + timedelta(hours=1)
+    return _protocol.create_conversation_from_segments(
+        segments, "x" * characters, "phone", NOW, later, "en", PLACE, "device", "ios"
+    )
+
 
 REQUESTS: dict[str, Any] = {
     "updateConversation": title(1),
@@ -77,6 +101,8 @@ REQUESTS: dict[str, Any] = {
     "listConversations": _protocol.list_conversations(
         _protocol.selection(NOW, NOW, ["work"], "folder", False, True, 25), NOW, 0
     ),
+    "createConversation": from_text(1),
+    "createConversationFromSegments": from_segments(1, 1),
 }
 """With every argument given; to grow with the methods."""
 
@@ -113,14 +139,23 @@ def test_request(name: str) -> None:
     assert stated == (None if request.body is None else set(json.loads(request.body)))
 
 
-def test_limits() -> None:
-    """The client takes titles of the lengths that are stated and no others."""
-    body = BY_ID["updateConversation"].body
+@pytest.mark.parametrize(
+    ("name", "field", "build"),
+    [
+        ("updateConversation", "title", title),
+        ("createConversation", "text", from_text),
+        ("createConversationFromSegments", "transcript_segments", lambda count: from_segments(count, 1)),
+        ("createConversationFromSegments", "client_session_id", lambda length: from_segments(1, length)),
+    ],
+)
+def test_limits(name: str, field: str, build: Callable[[int], Any]) -> None:
+    """The client takes values of the lengths that are stated and no others."""
+    body = BY_ID[name].body
     assert body is not None
-    limits: Any = fields(body.schema)["title"].schema.limits
-    shortest, longest = limits["minLength"], limits["maxLength"]
+    limits: Any = fields(body.schema)[field].schema.limits
+    shortest, longest = sorted(limits.values())
     lengths = (shortest - 1, shortest, longest, longest + 1)
-    assert [True, False, False, True] == [isinstance(title(length), InvalidRequestError) for length in lengths]
+    assert [True, False, False, True] == [isinstance(build(length), InvalidRequestError) for length in lengths]
 
 
 @pytest.mark.parametrize("name", REQUESTS)
@@ -136,7 +171,7 @@ def test_answer(name: str) -> None:
         return result if row is schema else result[0]
 
     for full in (True, False):
-        assert isinstance(read(sample(row, full=full)), Conversation | Deletion)
+        assert isinstance(read(sample(row, full=full)), Conversation | CreatedConversation | Deletion)
     required = [each for each, field in fields(row).items() if field.required]
     assert required
     for missing in required:

@@ -690,6 +690,6 @@ async def test_answers_stay_with_their_calls(side: Side, operation: str) -> None
         client = side.client(server.url, retry=INSTANT, max_connections=10)
         names = [str(number) for number in range(200)]
         results = await asyncio.gather(*[side.call(client, operation, name) for name in names])
-    assert names == [each.id if isinstance(each, Conversation) else each.conversation_id for each in results]
+    assert names == [each.conversation_id if isinstance(each, Deletion) else each.id for each in results]
     if operation == "update":
         assert names == [each.folder_id for each in results if isinstance(each, Conversation)]

@@ -107,7 +107,7 @@ async def refused_text(side: Side, client: Any, operation: str) -> object:
 async def refused_type(side: Side, client: Any, operation: str) -> object:
     if operation == "update":
         return await side.call(client, operation, title=REFUSED.encode())
-    return await side.call(client, operation, b"conv_1")  # type: ignore[arg-type]
+    return await side.call(client, operation, b"conv_1")
 
 
 async def refused_setting(side: Side, client: Any, operation: str) -> object:

@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from omi_async import AsyncOmiClient, Conversation, Deletion, OmiError
+from omi_async import AsyncOmiClient, Conversation, CreatedConversation, Deletion, OmiError
 from omi_sync import OmiClient
 from tests.support.clock import VirtualClock
 from tests.support.raw import Exchange, RawServer, Script, answer
@@ -50,7 +50,7 @@ def in_turn(*steps: Step) -> Script:
 class Call:
     """A call that has ended: with a result, or with an error of the client's own."""
 
-    result: Conversation | Deletion | None
+    result: Conversation | CreatedConversation | Deletion | None
     error: OmiError | None
     log: Sequence[Exchange] = attrs.field(repr=False)
     """The requests."""
@@ -97,7 +97,7 @@ async def call(
 
 async def outcome(
     side: Side, client: AsyncOmiClient | OmiClient, operation: str, **arguments: Any
-) -> tuple[Conversation | Deletion | None, OmiError | None]:
+) -> tuple[Conversation | CreatedConversation | Deletion | None, OmiError | None]:
     """The result or the error of one call."""
     try:
         return await side.call(client, operation, **arguments), None

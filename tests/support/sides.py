@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from omi_async import AsyncOmiClient, Conversation, Deletion
+from omi_async import AsyncOmiClient, Conversation, CreatedConversation, Deletion
 from omi_sync import OmiClient
 
 KEY = "omi_dev_0123456789abcdef0123456789abcdef"
@@ -23,17 +23,17 @@ class Side:
         return client
 
     async def call(
-        self, client: AsyncOmiClient | OmiClient, operation: str, conversation_id: str = "conv_1", **settings: Any
-    ) -> Conversation | Deletion:
-        """`operation` is "update" or "delete"; an update that says nothing else sets a title."""
+        self, client: AsyncOmiClient | OmiClient, operation: str, subject: Any = "conv_1", **settings: Any
+    ) -> Conversation | CreatedConversation | Deletion:
+        """`subject` is an id, a text or segments; an update that says nothing else sets a title."""
         if operation == "update" and not {"title", "discarded"} & settings.keys():
             settings["title"] = "Design review"
         method = getattr(client.conversations, operation)
         if isinstance(client, AsyncOmiClient):
-            result = await method(conversation_id, **settings)
+            result = await method(subject, **settings)
         else:
-            result = await asyncio.to_thread(method, conversation_id, **settings)
-        assert isinstance(result, (Conversation, Deletion))
+            result = await asyncio.to_thread(method, subject, **settings)
+        assert isinstance(result, (Conversation, CreatedConversation, Deletion))
         return result
 
     async def aclose(self) -> None:

@@ -16,8 +16,10 @@ from omi_async import (
     ConversationActionItem,
     ConversationEvent,
     ConversationStructured,
+    CreatedConversation,
     Deletion,
     Geolocation,
+    NewTranscriptSegment,
     NotFoundError,
     OmiError,
     PermissionDeniedError,
@@ -84,6 +86,19 @@ async def reads(omi: AsyncOmiClient, now: datetime) -> None:
         assert_type(each, Conversation)
     assert_type([each.id async for each in listing], list[str])
     assert_type(await anext(listing), Conversation)
+
+
+async def creates(omi: AsyncOmiClient, now: datetime, place: Geolocation) -> None:
+    created = await omi.conversations.create("Text", text_source="message", started_at=now, geolocation=place)
+    assert_type(created, CreatedConversation)
+    assert_type(created.id, str)
+    assert_type(created.status, str)
+    assert_type(created.discarded, bool)
+    segments = [NewTranscriptSegment(text="Hello.", start=0, end=1.5, speaker_id=1, is_user=True)]
+    assert_type(
+        await omi.conversations.create_from_segments(segments, client_session_id="s", timeout=200), CreatedConversation
+    )
+    assert_type(await omi.conversations.create_from_segments(iter(segments), source="phone"), CreatedConversation)
 
 
 def models(conversation: Conversation, deletion: Deletion) -> None:

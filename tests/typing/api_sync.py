@@ -12,9 +12,11 @@ from omi_sync import (
     ConversationEvent,
     Conversations,
     ConversationStructured,
+    CreatedConversation,
     Deletion,
     Geolocation,
     Listing,
+    NewTranscriptSegment,
     NotFoundError,
     OmiClient,
     OmiError,
@@ -79,6 +81,19 @@ def reads(omi: OmiClient, now: datetime) -> None:
         assert_type(each, Conversation)
     assert_type(list(listing), list[Conversation])
     assert_type(next(listing), Conversation)
+
+
+def creates(omi: OmiClient, now: datetime, place: Geolocation) -> None:
+    created = omi.conversations.create("Text", text_source="message", started_at=now, geolocation=place)
+    assert_type(created, CreatedConversation)
+    assert_type(created.id, str)
+    assert_type(created.status, str)
+    assert_type(created.discarded, bool)
+    segments = [NewTranscriptSegment(text="Hello.", start=0, end=1.5, speaker_id=1, is_user=True)]
+    assert_type(
+        omi.conversations.create_from_segments(segments, client_session_id="s", timeout=200), CreatedConversation
+    )
+    assert_type(omi.conversations.create_from_segments(iter(segments), source="phone"), CreatedConversation)
 
 
 def models(conversation: Conversation, deletion: Deletion) -> None:

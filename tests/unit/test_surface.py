@@ -474,8 +474,10 @@ MAY_BE_SHOWN = {
     },
     "ConversationEvent": {"created", "duration", "start"},
     "ConversationStructured": {"category", "emoji"},
+    "CreatedConversation": {"discarded", "id", "status"},
     "Deletion": {"confirmed", "conversation_id"},
     "Geolocation": {"location_type"},
+    "NewTranscriptSegment": {"end", "is_user", "speaker_id", "start"},
     "TranscriptSegment": {"end", "id", "speaker_id", "start"},
 }
 
@@ -516,7 +518,12 @@ def nested(value: Any) -> Iterator[Any]:
 
 def test_repr_is_private() -> None:
     """No model shows what was said, who said it or where, whichever way it is turned into text."""
-    models = [*nested(private_conversation()), omi_async.Deletion(conversation_id="conv_1", confirmed=True)]
+    models = [
+        *nested(private_conversation()),
+        omi_async.CreatedConversation(id="conv_1", status="completed", discarded=False),
+        omi_async.Deletion(conversation_id="conv_1", confirmed=True),
+        omi_async.NewTranscriptSegment(text=CANARY, start=0.0, end=1.5, speaker=CANARY, person_id=CANARY),
+    ]
     assert set(MAY_BE_SHOWN) == {type(model).__name__ for model in models}
     for model in models:
         for text in (repr(model), str(model), f"{model}", f"{[model]}"):
