@@ -37,6 +37,7 @@ from .models import (
     Deletion,
     Geolocation,
     NewTranscriptSegment,
+    RawResponse,
     TranscriptSegment,
 )
 from .paging import AsyncListing
@@ -74,6 +75,7 @@ __all__ = [
     "PaymentRequiredError",
     "PermissionDeniedError",
     "RateLimitError",
+    "RawResponse",
     "RequestTimeoutError",
     "ResponseError",
     "RetryPolicy",

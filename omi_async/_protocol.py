@@ -8,7 +8,7 @@ import functools
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from http import HTTPStatus
@@ -38,7 +38,7 @@ from .errors import (
     UnprocessableEntityError,
     ValidationIssue,
 )
-from .models import Conversation, CreatedConversation, Deletion, Geolocation, NewTranscriptSegment
+from .models import Conversation, CreatedConversation, Deletion, Geolocation, NewTranscriptSegment, RawResponse
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -65,6 +65,13 @@ _LARGEST_INTEGER = 2**53  # what every reader of JSON keeps exact
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+# The same care as for ids: every segment is plain, so that the path means what it says.
+_PATH = re.compile("/v1(/[A-Za-z0-9_-][A-Za-z0-9._~-]{0,127}){1,16}")
+
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
 _TEXT_LIMIT = 200  # characters of the server's text that an error shows
 
 _RETRY_AFTER_CEILING = 31 * 86400.0  # seconds; the server's longest window is an hour
@@ -90,8 +97,8 @@ class Request(Generic[T]):
 
     operation: str
     method: str
-    path: str
-    """Sent as it stands, so it is ASCII that needs no quoting."""
+    path: str = attrs.field(repr=False)
+    """Sent as it stands, with its query, so it is ASCII that needs no quoting."""
     decode: Callable[[Answer], T] = attrs.field(repr=False)
     body: bytes | None = attrs.field(default=None, repr=False)
     policy: str = "writes"
@@ -535,6 +542,58 @@ def create_conversation_from_segments(
     )
 
 
+@_builder
+def raw(
+    method: str, path: str, params: Mapping[str, str | float] | None, document: object, repeatable: bool
+) -> Request[RawResponse]:
+    if method not in _METHODS:
+        raise InvalidRequestError(f"method must be one of {', '.join(_METHODS)}.")
+    if not isinstance(path, str):
+        raise TypeError(f"path must be a str, not {type(path).__name__}")
+    path = str.__str__(path)
+    if not _PATH.fullmatch(path):
+        raise InvalidRequestError(
+            "path must begin with /v1/ and be made of plain segments: no host, no percent sign, no query (use params)."
+        )
+    if method == "GET" and document is not None:
+        raise InvalidRequestError("a GET takes params, no json.")
+    kind = "reads" if method == "GET" else "writes"
+    # Each resource has windows of its own on the server.
+    resource = "/".join(path.split("/")[:5])
+    effect: Literal["repeatable", "once"] = "repeatable" if _flag(repeatable, "repeatable") else "once"
+    return Request(
+        f"{method} {path}",
+        method,
+        f"{path}?{_query(params)}" if params else path,
+        _read_raw,
+        None if document is None else _body(document),
+        policy=kind if resource == _CONVERSATIONS_PATH else f"{kind} {resource}",
+        effect="none" if method == "GET" else effect,
+    )
+
+
+def _query(params: Mapping[str, str | float]) -> str:
+    if not isinstance(params, Mapping):
+        raise TypeError(f"params must be a mapping, not {type(params).__name__}")
+    texts: dict[str, str] = {}
+    for name, value in params.items():
+        if not isinstance(name, str) or not isinstance(value, (str, int, float)):
+            raise TypeError("params must have names that are str and values that are str, int, float or bool")
+        texts[name] = ("true" if value else "false") if isinstance(value, bool) else str(value)
+    if any(_SURROGATE.search(text) for pair in texts.items() for text in pair):
+        raise InvalidRequestError("params must not contain lone surrogates: they are not text.")
+    return urlencode(texts, quote_via=quote)
+
+
+def _body(document: object) -> bytes:
+    try:
+        return encode(document)
+    except (TypeError, ValueError, RecursionError):
+        pass
+    # Raised here, not above: the encoder's error shows what could not be encoded.
+    raise InvalidRequestError("json must be a value that JSON has: no NaN, no lone surrogates, no other types.")
+
+
 def _conversation_id(value: str) -> str:
     if not isinstance(value, str):
         raise TypeError(f"conversation_id must be a str, not {type(value).__name__}")
@@ -680,6 +739,12 @@ def _read_conversation(conversation_id: str, answer: Answer) -> Conversation:
 
 def _read_conversations(answer: Answer) -> tuple[Conversation, ...]:
     return _json(answer, lambda document: structure(document, tuple[Conversation, ...]))
+
+
+def _read_raw(answer: Answer) -> RawResponse:
+    headers = {name.lower(): ", ".join(answer.headers.getall(name)) for name in answer.headers}
+    document = _json(answer, lambda document: document) if answer.body else None
+    return RawResponse(status=answer.status, headers=headers, json=document)
 
 
 def _read_created(answer: Answer) -> CreatedConversation:

@@ -9,15 +9,18 @@ import os
 import re
 import sys
 import warnings
+from collections.abc import Mapping
 from ipaddress import ip_address
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
 from urllib.parse import urlsplit
 
+from . import _protocol
 from ._transport import Transport
 from ._version import __version__
 from .conversations import AsyncConversations
 from .errors import ConfigurationError
+from .models import RawResponse
 from .retry import DEFAULT_TIMEOUT, Retrier, RetryPolicy, Timeout
 
 if TYPE_CHECKING:
@@ -68,6 +71,32 @@ class AsyncOmiClient:
     def closed(self) -> bool:
         """Whether the client was closed; a closed client raises `ClientClosedError` on every call."""
         return self._transport.closed
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str | float] | None = None,
+        json: object = None,
+        repeatable: bool = False,
+        timeout: Timeout | float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> RawResponse:
+        """Call an operation of the API that has no method yet, by the rules of those that have one.
+
+        `method` is GET, POST, PUT, PATCH or DELETE; `path` begins with `/v1/` and has no query, which goes into
+        `params`. `json` is sent as the body; None sends none. The key, time-outs, retries and errors are those of
+        all calls. A GET is taken for a read and repeated freely; anything else is not repeated once it may have been
+        carried out, unless `repeatable` says that doing it twice is no worse than once. `timeout` and `retry` replace
+        the client's for this call.
+
+        Raises `InvalidRequestError` or TypeError before anything is sent; the errors of the statuses; `TransportError`
+        and `ResponseError`, whose `outcome` tells whether it may have been carried out.
+        """
+        request = _protocol.raw(method, path, params, json, repeatable)
+        del params, json  # private: a traceback that shows locals must not show it
+        return await self._retrier.call(request, timeout, retry)
 
     async def aclose(self) -> None:
         """Close the client and its connections; calls under way get up to five seconds to finish.

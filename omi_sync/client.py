@@ -3,10 +3,11 @@
 
 """The client for synchronous code."""
 
+from collections.abc import Mapping
 from types import TracebackType
 from typing import NoReturn, Self
 
-from omi_async import AsyncOmiClient, RetryPolicy, Timeout
+from omi_async import AsyncOmiClient, RawResponse, RetryPolicy, Timeout
 from omi_async.retry import DEFAULT_TIMEOUT
 
 from ._bridge import Bridge
@@ -57,6 +58,34 @@ class OmiClient:
     def closed(self) -> bool:
         """Whether the client was closed; a closed client raises `ClientClosedError` on every call."""
         return self._bridge.target.closed
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str | float] | None = None,
+        json: object = None,
+        repeatable: bool = False,
+        timeout: Timeout | float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> RawResponse:
+        """Call an operation of the API that has no method yet, by the rules of those that have one.
+
+        `method` is GET, POST, PUT, PATCH or DELETE; `path` begins with `/v1/` and has no query, which goes into
+        `params`. `json` is sent as the body; None sends none. The key, time-outs, retries and errors are those of
+        all calls. A GET is taken for a read and repeated freely; anything else is not repeated once it may have been
+        carried out, unless `repeatable` says that doing it twice is no worse than once. `timeout` and `retry` replace
+        the client's for this call.
+
+        Raises `InvalidRequestError` or TypeError before anything is sent; the errors of the statuses; `TransportError`
+        and `ResponseError`, whose `outcome` tells whether it may have been carried out.
+        """
+        coroutine = self._bridge.target.request(
+            method, path, params=params, json=json, repeatable=repeatable, timeout=timeout, retry=retry
+        )
+        del params, json  # private: a traceback that shows locals must not show it
+        return self._bridge.run(coroutine)
 
     def close(self) -> None:
         """Close the client and its connections; calls under way get up to five seconds to finish.

@@ -167,8 +167,8 @@ MUTANTS: list[Mutant] = [
         ),
         (
             "ids may climb",
-            "[A-Za-z0-9_-][A-Za-z0-9._~-]{0,127}",
-            "[A-Za-z0-9._~-]{1,128}",
+            're.compile(r"[A-Za-z0-9_-][A-Za-z0-9._~-]{0,127}")',
+            're.compile(r"[A-Za-z0-9._~-]{1,128}")',
             f"{_INPUT}test_bad_ids_are_refused",
         ),
         (
@@ -179,8 +179,8 @@ MUTANTS: list[Mutant] = [
         ),
         (
             "ids of any length",
-            "[A-Za-z0-9._~-]{0,127}",
-            "[A-Za-z0-9._~-]*",
+            're.compile(r"[A-Za-z0-9_-][A-Za-z0-9._~-]{0,127}")',
+            're.compile(r"[A-Za-z0-9_-][A-Za-z0-9._~-]*")',
             f"{_INPUT}test_long_ids_are_refused",
         ),
         (

@@ -24,6 +24,7 @@ from omi_async import (
     OmiError,
     PermissionDeniedError,
     RateLimitError,
+    RawResponse,
     RequestTimeoutError,
     ResponseError,
     RetryPolicy,
@@ -99,6 +100,14 @@ async def creates(omi: AsyncOmiClient, now: datetime, place: Geolocation) -> Non
         await omi.conversations.create_from_segments(segments, client_session_id="s", timeout=200), CreatedConversation
     )
     assert_type(await omi.conversations.create_from_segments(iter(segments), source="phone"), CreatedConversation)
+
+
+async def raw(omi: AsyncOmiClient) -> None:
+    answer = await omi.request("GET", "/v1/dev/user/memories", params={"limit": 5, "categories": "work"})
+    assert_type(answer, RawResponse)
+    assert_type(answer.status, int)
+    assert_type(answer.headers, dict[str, str])
+    await omi.request("POST", "/v1/dev/user/memories", json={"content": "x"}, repeatable=True, timeout=5, retry=None)
 
 
 def models(conversation: Conversation, deletion: Deletion) -> None:

@@ -22,6 +22,7 @@ from omi_sync import (
     OmiError,
     PermissionDeniedError,
     RateLimitError,
+    RawResponse,
     RequestTimeoutError,
     ResponseError,
     RetryPolicy,
@@ -94,6 +95,14 @@ def creates(omi: OmiClient, now: datetime, place: Geolocation) -> None:
         omi.conversations.create_from_segments(segments, client_session_id="s", timeout=200), CreatedConversation
     )
     assert_type(omi.conversations.create_from_segments(iter(segments), source="phone"), CreatedConversation)
+
+
+def raw(omi: OmiClient) -> None:
+    answer = omi.request("GET", "/v1/dev/user/memories", params={"limit": 5, "categories": "work"})
+    assert_type(answer, RawResponse)
+    assert_type(answer.status, int)
+    assert_type(answer.headers, dict[str, str])
+    omi.request("POST", "/v1/dev/user/memories", json={"content": "x"}, repeatable=True, timeout=5, retry=None)
 
 
 def models(conversation: Conversation, deletion: Deletion) -> None:

@@ -478,6 +478,7 @@ MAY_BE_SHOWN = {
     "Deletion": {"confirmed", "conversation_id"},
     "Geolocation": {"location_type"},
     "NewTranscriptSegment": {"end", "is_user", "speaker_id", "start"},
+    "RawResponse": {"status"},
     "TranscriptSegment": {"end", "id", "speaker_id", "start"},
 }
 
@@ -522,6 +523,7 @@ def test_repr_is_private() -> None:
         *nested(private_conversation()),
         omi_async.CreatedConversation(id="conv_1", status="completed", discarded=False),
         omi_async.Deletion(conversation_id="conv_1", confirmed=True),
+        omi_async.RawResponse(status=200, headers={"x-said": CANARY}, json={"text": CANARY}),
         omi_async.NewTranscriptSegment(text=CANARY, start=0.0, end=1.5, speaker=CANARY, person_id=CANARY),
     ]
     assert set(MAY_BE_SHOWN) == {type(model).__name__ for model in models}

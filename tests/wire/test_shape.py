@@ -141,11 +141,11 @@ async def test_base_url(side: Side, mocked: Mocked, operation: str, base_url: st
     assert (METHODS[operation], url) == mocked.only[:2]
 
 
-@pytest.mark.parametrize("arguments", [{}, {"title": " "}, {"title": "x" * 501}, {"conversation_id": "../memories/m1"}])
+@pytest.mark.parametrize("arguments", [{}, {"title": " "}, {"title": "x" * 501}, {"subject": "../memories/m1"}])
 async def test_refused_before_the_wire(side: Side, mocked: Mocked, arguments: dict[str, Any]) -> None:
     """What the server would refuse, or read as something else, is not asked for at all."""
     client = side.client(BASE)
-    given = {"conversation_id": "conv_1", **arguments}
+    given = {"subject": "conv_1", **arguments}
     with pytest.raises(OmiError, match=r"\bmust\b"):
         if arguments:
             await side.call(client, "update", **given)
