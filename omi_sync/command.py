@@ -1,8 +1,9 @@
-"""The command for people: `omi-conversations` renames, hides, restores and deletes conversations.
+"""The command for people: `omi-conversations` lists and shows conversations, renames, hides, restores and deletes them.
 
     _command_line     what may be typed; click reads it
     _items            the conversations, out of arguments, a file or standard input, checked before anything is sent
     _Run              the job itself, its end, and what Ctrl-C makes of it
+    _read             list and get
     _Lines            what is said in plain lines; `_Bar` says it to a terminal, `_Json` to a program
 
 click and rich are loaded when the command runs, so that the packages need neither.
@@ -11,8 +12,10 @@ click and rich are loaded when the command runs, so that the packages need neith
 import csv
 import functools
 import io
+import itertools
 import json
 import os
+import re
 import shlex
 import signal
 import sys
@@ -34,10 +37,12 @@ from omi_async import (
     BulkProgress,
     BulkStatus,
     BulkStoppedError,
+    Category,
     ConfigurationError,
     Conversation,
     ConversationUpdate,
     Deletion,
+    InvalidRequestError,
     JournalError,
     NotFoundError,
     OmiError,
@@ -47,6 +52,7 @@ from omi_async import (
     ResponseError,
     RetryPolicy,
     ServerError,
+    TranscriptSegment,
     TransportError,
     __version__,
     _protocol,
@@ -98,6 +104,9 @@ _ACTIONS = (
     _Action("restore", "Restoring", "restored", "Bring hidden conversations back.", discarded=False),
     _Action("delete", "Deleting", "deleted", "Delete conversations for good. Most often, hide is what you want."),
 )
+
+_LIST = _Action("list", "Listing", "listed", "List conversations, the newest first.")
+_GET = _Action("get", "Fetching", "fetched", "Show one conversation, a hidden one too.")
 
 _ID_SOURCES = "ID... are conversation ids. With --from FILE they are read from a file, one a line."
 _TITLE_SOURCES = "Renames one conversation, or with --from FILE those of a CSV file with the columns id,title."
@@ -167,6 +176,11 @@ def _misused(error: "click.ClickException", *, as_json: bool) -> int:
 def _command_line(given: Sequence[str]) -> "click.Group":
     import click
 
+    server = [
+        click.Option(["--sandbox"], is_flag=True, help="Try it out on a server inside this command."),
+        click.Option(["--base-url"], metavar="URL", help="Another server than OMI_API_BASE or https://api.omi.me."),
+    ]
+
     def shared(action: _Action) -> list[click.Parameter]:
         what = "id,title lines" if action.name == "rename" else "ids"
         asking = click.Option(["--yes", "-y"], is_flag=True, help="Do not ask.")
@@ -180,18 +194,66 @@ def _command_line(given: Sequence[str]) -> "click.Group":
             click.Option(["--dry-run"], is_flag=True, help="Say what would be done and send nothing."),
             *([asking] if action.name == "delete" else []),
             click.Option(["--json", "as_json"], is_flag=True, help="One JSON object for each outcome, for programs."),
-            click.Option(["--sandbox"], is_flag=True, help="Try it out on a server inside this command."),
-            click.Option(["--base-url"], metavar="URL", help="Another server than OMI_API_BASE or https://api.omi.me."),
+            *server,
         ]
 
     group = click.Group(
-        help="Rename, hide, restore and delete Omi conversations. The API key is taken from OMI_API_KEY.",
+        help="List, show, rename, hide, restore and delete Omi conversations. The API key is taken from OMI_API_KEY.",
         epilog="Exit codes: 0 all done, 1 usage or refused, 2 key refused, 3 server, connection or unknown outcome, "
         "4 window spent, 5 not found, 130 stopped by Ctrl-C, 143 by SIGTERM.",
         no_args_is_help=False,  # it would be an error with a whole page
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     click.version_option(__version__, prog_name=_NAME)(group)
+    moment = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"])
+    as_json = click.Option(["--json", "as_json"], is_flag=True, help="A JSON object a line, with everything known.")
+    group.add_command(
+        click.Command(
+            _LIST.name,
+            params=[
+                click.Option(
+                    ["--start-date"],
+                    type=moment,
+                    metavar="DATE",
+                    help="Not older than this; without an offset, local time.",
+                ),
+                click.Option(
+                    ["--end-date"], type=moment, metavar="DATE", help="Not newer; 2026-11-22 or 2026-11-22T08:30."
+                ),
+                click.Option(
+                    ["--category", "categories"],
+                    multiple=True,
+                    type=click.Choice([category.value for category in Category]),
+                    metavar="NAME",
+                    help="Of this category; may be given several times.",
+                ),
+                click.Option(["--folder", "folder_id"], metavar="ID", help="In this folder."),
+                click.Option(["--starred/--not-starred"], default=None, help="Only those, or none of those."),
+                click.Option(["--title-matches"], metavar="REGEX", help="Whose title this expression is found in."),
+                click.Option(["--limit"], type=click.IntRange(1), help="At most so many; the default is all of them."),
+                click.Option(["--ids"], is_flag=True, help="Only ids, one a line, for --from - of other commands."),
+                as_json,
+                *server,
+            ],
+            callback=functools.partial(_read, _LIST, _list),
+            help=f"{_LIST.help} To a program, without --ids or --json, the columns are separated by tabs.",
+            short_help="List conversations",
+        )
+    )
+    group.add_command(
+        click.Command(
+            _GET.name,
+            params=[
+                click.Argument(["conversation_id"], metavar="ID"),
+                click.Option(["--transcript", "include_transcript"], is_flag=True, help="With what was said."),
+                as_json,
+                *server,
+            ],
+            callback=functools.partial(_read, _GET, _get),
+            help=_GET.help,
+            short_help="Show one conversation",
+        )
+    )
     for action in _ACTIONS:
         arguments = (
             [click.Argument(["conversation_id"], required=False), click.Argument(["title"], required=False)]
@@ -247,8 +309,6 @@ def _perform(
 def _items(
     action: _Action, options: _Options, ids: tuple[str, ...], conversation_id: str | None, title: str | None
 ) -> list[_Item]:
-    if options.sandbox and options.base_url is not None:
-        raise _usage("--sandbox and --base-url name two different servers.")
     single = conversation_id is not None or title is not None
     if options.source is not None and (ids or single):
         raise _usage("Give the conversations as arguments or with --from, not both.")
@@ -413,7 +473,10 @@ class _Run:
     def code(self) -> int:
         """Do it, tell it, and return the exit code."""
         with ExitStack() as stack:
-            client = self._client(stack)
+            options = self._options
+            client = _client(
+                stack, self._voice, sandbox=options.sandbox, base_url=options.base_url, wait=not options.no_wait
+            )
             job = self._start(client)
             self._interrupts.job = job
             try:
@@ -423,32 +486,6 @@ class _Run:
             self._interrupts.over = True
             progress = job.progress
         return self._conclude(progress)
-
-    def _client(self, stack: ExitStack) -> OmiClient:
-        settings: dict[str, Any] = {"base_url": self._options.base_url, "user_agent": f"{_NAME}/{__version__}"}
-        if self._options.no_wait:
-            settings["retry"] = RetryPolicy(retry_after_limit=0.0)
-        if self._options.sandbox:
-            from .sandbox import Sandbox
-
-            sandbox = stack.enter_context(Sandbox())
-            known = ", ".join(sandbox.conversations)
-            self._voice.notice(f"Sandbox: a server inside this command, not your account. It knows {known}.")
-            settings.update(api_key=sandbox.api_key, base_url=sandbox.url)
-        elif not os.environ.get("OMI_API_KEY"):
-            raise _Problem(
-                _AUTH,
-                "AuthenticationError",
-                "There is no API key. Nothing was sent. Put one into the environment variable OMI_API_KEY; keys are "
-                "made in the Omi app: Settings -> Developer -> Create Key. To try it out without one: --sandbox",
-            )
-        try:
-            return stack.enter_context(OmiClient(**settings))
-        except ConfigurationError as error:
-            about_key = error.message.startswith("api_key")
-            text = error.message.replace("api_key", "OMI_API_KEY").replace(" (omi_mcp_...)", "")
-        text = text.replace("base_url", "The base URL (--base-url or OMI_API_BASE)")
-        raise _Problem(_AUTH if about_key else _USAGE, "ConfigurationError", f"{text} Nothing was sent.")
 
     def _start(self, client: OmiClient) -> _Job:
         self._voice.begin(len(self._items))
@@ -493,8 +530,7 @@ class _Run:
             self._voice.outcome(outcome)
         except BrokenPipeError:
             self._unread = True
-            with suppress(OSError):  # or Python would try once more at its end
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _silence()
 
     # How it ended
 
@@ -575,6 +611,183 @@ class _Run:
         if self._options.journal is not None or len(self._items) == 1:
             return ""
         return "\nWith --journal FILE a later run goes on where an earlier one stopped."
+
+
+def _client(stack: ExitStack, voice: "_Lines", *, sandbox: bool, base_url: str | None, wait: bool) -> OmiClient:
+    settings: dict[str, Any] = {"base_url": base_url, "user_agent": f"{_NAME}/{__version__}"}
+    if sandbox and base_url is not None:
+        raise _usage("--sandbox and --base-url name two different servers.")
+    if not wait:
+        settings["retry"] = RetryPolicy(retry_after_limit=0.0)
+    if sandbox:
+        from .sandbox import Sandbox
+
+        server = stack.enter_context(Sandbox())
+        known = ", ".join(server.conversations)
+        voice.notice(f"Sandbox: a server inside this command, not your account. It knows {known}.")
+        settings.update(api_key=server.api_key, base_url=server.url)
+    elif not os.environ.get("OMI_API_KEY"):
+        raise _Problem(
+            _AUTH,
+            "AuthenticationError",
+            "There is no API key. Nothing was sent. Put one into the environment variable OMI_API_KEY; keys are "
+            "made in the Omi app: Settings -> Developer -> Create Key. To try it out without one: --sandbox",
+        )
+    try:
+        return stack.enter_context(OmiClient(**settings))
+    except ConfigurationError as error:
+        about_key = error.message.startswith("api_key")
+        text = error.message.replace("api_key", "OMI_API_KEY").replace(" (omi_mcp_...)", "")
+    text = text.replace("base_url", "The base URL (--base-url or OMI_API_BASE)")
+    raise _Problem(_AUTH if about_key else _USAGE, "ConfigurationError", f"{text} Nothing was sent.")
+
+
+# Reading
+
+
+def _read(
+    action: _Action,
+    show: Callable[..., None],
+    *,
+    as_json: bool,
+    sandbox: bool,
+    base_url: str | None,
+    **options: Any,
+) -> int:
+    """Run `list` or `get`."""
+    voice = _Json(action) if as_json else _Lines(action)
+    try:
+        with ExitStack() as stack:
+            client = _client(stack, voice, sandbox=sandbox, base_url=base_url, wait=True)
+            show(client, voice, as_json=as_json, **options)
+    except _Problem as problem:
+        voice.error(problem.name, str(problem))
+        return problem.code
+    except InvalidRequestError as error:
+        voice.error("UsageError", f"{error.message.replace('conversation_id', 'ID')} Nothing was sent.")
+        return _USAGE
+    except OmiError as error:
+        voice.error(type(error).__name__, f"Stopped: {_reason(error)}")
+        return _code(error)
+    except BrokenPipeError:  # as `head` does it, once it has enough
+        _silence()
+    except KeyboardInterrupt:
+        voice.error("Interrupted", "Stopped.")
+        return 128 + signal.SIGINT
+    return _OK
+
+
+def _list(
+    client: OmiClient,
+    voice: "_Lines",
+    *,
+    start_date: datetime | None,
+    end_date: datetime | None,
+    categories: tuple[str, ...],
+    folder_id: str | None,
+    starred: bool | None,
+    title_matches: str | None,
+    limit: int | None,
+    ids: bool,
+    as_json: bool,
+) -> None:
+    if ids and as_json:
+        raise _usage("--ids and --json are two forms of the same.")
+    matches = _matching(title_matches or "")
+    listing = client.conversations.list(
+        start_date=_local(start_date),
+        end_date=_local(end_date),
+        categories=categories or None,
+        folder_id=folder_id,
+        starred=starred,
+        # Titles are looked at here: how many conversations that takes is not known.
+        limit=limit if title_matches is None else None,
+    )
+    found = itertools.islice((each for each in listing if matches(each.structured.title)), limit)
+    if as_json:
+        for each in found:
+            _write(sys.stdout, _as_json(each))
+    elif ids:
+        for each in found:
+            _write(sys.stdout, each.id)
+    else:
+        _table(found)
+    if listing.gaps:
+        voice.notice("Some conversations are locked and not listed; after very many of them, others may be missing.")
+
+
+def _matching(pattern: str) -> Callable[[str], object]:
+    try:
+        return re.compile(pattern, re.IGNORECASE).search
+    except re.error as error:
+        problem = f"--title-matches is not a regular expression: {error}."
+    raise _usage(problem)
+
+
+def _local(moment: datetime | None) -> datetime | None:
+    return None if moment is None else moment.astimezone()  # which takes one without an offset for local time
+
+
+def _table(conversations: Iterable[Conversation]) -> None:
+    rows = (
+        (
+            each.id,
+            each.created_at.astimezone().strftime("%Y-%m-%d %H:%M"),
+            str(each.structured.category),
+            _protocol.clean(each.structured.title, _TEXT),
+        )
+        for each in conversations
+    )
+    if not sys.stdout.isatty():
+        for row in rows:
+            _write(sys.stdout, "\t".join(row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("id", "created", "category", "title", box=None, pad_edge=False)
+    table.columns[0].no_wrap = True
+    for row in rows:
+        table.add_row(*row)
+    Console(markup=False, highlight=False).print(table)
+
+
+def _get(client: OmiClient, _: "_Lines", conversation_id: str, *, include_transcript: bool, as_json: bool) -> None:
+    conversation = client.conversations.get(conversation_id, include_transcript=include_transcript)
+    if as_json:
+        _write(sys.stdout, _as_json(conversation))
+        return
+    _write(sys.stdout, _shown("\n\n".join(filter(None, _paragraphs(conversation)))))
+
+
+def _paragraphs(conversation: Conversation) -> Iterator[str]:
+    structured = conversation.structured
+    created = conversation.created_at.astimezone()
+    yield f"{structured.emoji} {structured.title}\n{conversation.id}, {created:%Y-%m-%d %H:%M}, {structured.category}"
+    yield structured.overview
+    yield "\n".join(f"[{'x' if task.completed else ' '}] {task.description}" for task in structured.action_items)
+    yield "\n".join(f"{event.start.astimezone():%Y-%m-%d %H:%M} {event.title}" for event in structured.events)
+    yield "\n".join(
+        f"{int(segment.start) // 60:02}:{int(segment.start) % 60:02} {_speaker(segment)}: {segment.text}"
+        for segment in conversation.transcript_segments or ()
+    )
+
+
+def _speaker(segment: TranscriptSegment) -> str:
+    return segment.speaker_name or f"Speaker {segment.speaker_id or 0}"
+
+
+def _as_json(conversation: Conversation) -> str:
+    values = attrs.asdict(
+        conversation, value_serializer=lambda _, __, value: value.isoformat() if isinstance(value, datetime) else value
+    )
+    return json.dumps(values)
+
+
+def _silence() -> None:
+    """Nobody reads standard output any more; without this, Python would try once more at its end."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _Interrupts:

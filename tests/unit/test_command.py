@@ -414,3 +414,103 @@ def test_clock() -> None:
     assert "14:05" == command._clock(today.astimezone(UTC))
     assert f"14:05 on {today + timedelta(days=1):%A}" == command._clock(today + timedelta(days=1))
     assert f"14:05 on {today + timedelta(days=9):%Y-%m-%d}" == command._clock(today + timedelta(days=9))
+
+
+# Reading
+
+LISTED = ["conv_standup", "conv_design", "conv_lisbon", "conv_checkup"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], LISTED),
+        (["--category", "work", "--category", "travel"], ["conv_standup", "conv_lisbon"]),
+        (["--title-matches", "STAND|check"], ["conv_standup", "conv_checkup"]),
+        (["--title-matches", "STAND|check", "--limit", "1"], ["conv_standup"]),
+        (["--limit", "2"], LISTED[:2]),
+        (["--start-date", "2026-09-13"], LISTED[:2]),
+        (["--start-date", "2026-09-13", "--end-date", "2026-09-20T00:00"], ["conv_design"]),
+        (["--end-date", "2026-09-13T00:00:00+0000"], LISTED[2:]),
+        (["--folder", "folder_work"], LISTED[:2]),
+        (["--starred", "--not-starred"], LISTED[1:]),
+        (["--not-starred", "--starred"], LISTED[:1]),
+        (["--title-matches", "nothing like it"], []),
+    ],
+)
+def test_list(say: Say, sandbox: Sandbox, arguments: list[str], expected: list[str]) -> None:
+    """The filters choose what is listed, as ids, as columns and as JSON alike."""
+    for id_, each in sandbox.conversations.items():
+        each.starred = id_ == LISTED[0]
+    ids, columns, data = (say("list", *arguments, *form) for form in (["--ids"], [], ["--json"]))
+    assert (0, "", expected) == (ids.code, ids.err, ids.out.split())
+    assert expected == [line.split("\t")[0] for line in columns.out.splitlines()]
+    assert expected == [each["id"] for each in data.data]
+    assert all(line.count("\t") == 3 for line in columns.out.splitlines())
+
+
+def test_list_is_input(say: Say, sandbox: Sandbox) -> None:
+    """What `list --ids` writes is what the other commands read: together they clean up."""
+    listed = say("list", "--category", "travel", "--ids")
+    assert 0 == say("hide", "--from", "-", typed=listed.out).code
+    assert ["conv_lisbon"] == [id_ for id_, each in sandbox.conversations.items() if each.discarded and id_ in LISTED]
+    assert "" == say("list", "--category", "travel", "--ids").out
+
+
+def test_list_says_that_some_are_hidden(say: Say, sandbox: Sandbox) -> None:
+    """Where the server leaves locked conversations out, that is said, and not on standard output."""
+    for id_ in LISTED[1:3]:
+        sandbox.conversations[id_].locked = True
+    for number in range(100):
+        sandbox.conversations[f"conv_old_{number}"] = attrs.evolve(
+            sandbox.conversations["conv_noise"],
+            id=f"conv_old_{number}",
+            discarded=False,
+            created_at=datetime(2025, 1, 1, tzinfo=UTC) + timedelta(hours=number),
+        )
+    said = say("list", "--ids")
+    assert (0, 102) == (said.code, len(said.out.split()))
+    assert "locked" in said.err
+
+
+def test_get(say: Say) -> None:
+    """One conversation is shown for people or as JSON; the transcript only where it is asked for."""
+    text = say("get", "conv_standup", "--transcript")
+    assert 0 == text.code
+    assert "Monday Stand-up" in text.out
+    assert "Good morning." in text.out
+    assert "Good morning." not in say("get", "conv_standup").out
+    (data,) = say("get", "conv_standup", "--json").data
+    assert ("conv_standup", None) == (data["id"], data["transcript_segments"])
+    assert 0 == say("get", "conv_noise").code
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (["get", "conv_missing"], 5, "no such conversation"),
+        (["get", "../memories/m1"], 1, "Nothing was sent."),
+        (["get"], 1, "Missing argument"),
+        (["list", "--title-matches", "("], 1, "not a regular expression"),
+        (["list", "--ids", "--json"], 1, "two forms"),
+        (["list", "--category", "nonsense"], 1, "--category"),
+        (["list", "--start-date", "yesterday"], 1, "--start-date"),
+        (["list", "--limit", "0"], 1, "--limit"),
+        (["list", "--sandbox", "--base-url", "http://localhost:1"], 1, "two different servers"),
+    ],
+)
+def test_reading_fails(say: Say, sandbox: Sandbox, arguments: list[str], code: int, text: str) -> None:
+    """What cannot be read or was mistyped is said on standard error, and the exit code tells which it was."""
+    said = say(*arguments)
+    assert (code, "") == (said.code, said.out)
+    assert text in said.err
+    assert (1 if code == 5 else 0) == len(sandbox.requests)
+
+
+def test_reading_is_refused(say: Say, sandbox: Sandbox) -> None:
+    """A refused key ends with 2, a spent window with 4, a failing server with 3; to a program it is JSON."""
+    for status, code, times in ((401, 2, 1), (429, 4, 1), (500, 3, 3)):
+        sandbox.fail(status=status, times=times, headers={"Retry-After": "900"} if status == 429 else None)
+        said = say("list", "--json")
+        assert (code, "") == (said.code, said.out)
+        assert ["error", "detail"] == list(said.told[-1])
