@@ -69,15 +69,13 @@ _careful_decoder = json.JSONDecoder(parse_constant=_refuse_constant, object_pair
 _TRANSCRIPT = '"transcript_segments":'
 
 
-_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def encode(value: object) -> bytes:
-    """Write JSON as compactly as it goes."""
-    if _orjson is None:
-        return _encoder.encode(value).encode()
-    written: bytes = _orjson.dumps(value)
-    return written
+    """Write JSON as compactly as it goes; raises ValueError or TypeError for what JSON does not know."""
+    # Not with orjson, which writes null for what is no number.
+    return _encoder.encode(value).encode()
 
 
 def parse(body: bytes) -> Any:

@@ -65,8 +65,6 @@ _LARGEST_INTEGER = 2**53  # what every reader of JSON keeps exact
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
-_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-
 # The same care as for ids: every segment is plain, so that the path means what it says.
 _PATH = re.compile("/v1(/[A-Za-z0-9_-][A-Za-z0-9._~-]{0,127}){1,16}")
 
