@@ -54,9 +54,55 @@ _BROKEN = "tests/faults/test_broken_http.py::"
 _BODY = "tests/faults/test_body.py::"
 _SLOW = "tests/faults/test_slow.py::"
 _SETTINGS = "tests/unit/test_settings.py::"
+_LIST = "tests/unit/test_list.py::"
 _THREADS = "tests/process/test_threads.py::"
 
 MUTANTS: list[Mutant] = [
+    *_of(
+        "omi_async/paging.py",
+        (
+            "the first page without news taken for the end",
+            "_FRUITLESS = 2",
+            "_FRUITLESS = 1",
+            f"{_LIST}test_gaps {_LIST}test_each_exactly_once",
+        ),
+        (
+            "anchored within the second",
+            "time.replace(microsecond=0) + timedelta(seconds=1)",
+            "time.replace(microsecond=0)",
+            f"{_LIST}test_bounds",
+        ),
+        (
+            "offsets of rows that have moved",
+            "self._anchor, self._offset = anchor, 0",
+            "self._offset += len(page)",
+            f"{_LIST}test_deleting_as_one_goes",
+        ),
+        (
+            "one second begun anew with every page",
+            "if anchor == self._anchor:",
+            "if False:",
+            f"{_LIST}test_a_crowded_second",
+        ),
+        (
+            "pages of known rows taken for hidden ones",
+            "if len(page) < self._selection.page_size or self._offset >= len(self._seen):",
+            "if True:",
+            f"{_LIST}test_bounds {_LIST}test_each_exactly_once",
+        ),
+        (
+            "an ignored end trusted",
+            "            self._anchored = False",
+            "            self._anchored = True",
+            f"{_LIST}test_servers_of_another_kind {_LIST}test_servers_of_another_order",
+        ),
+        (
+            "later than the caller's end",
+            "else min(second, self._selection.end_date)",
+            "else second",
+            f"{_LIST}test_a_crowded_second",
+        ),
+    ),
     *_of(
         "omi_async/_protocol.py",
         # What an answer says about the write
@@ -269,6 +315,30 @@ MUTANTS: list[Mutant] = [
     ),
     *_of(
         "omi_async/retry.py",
+        (
+            "a lost read in doubt",
+            'if self._unknown and self._request.effect != "none" else',
+            "if self._unknown else",
+            "tests/faults/test_reads.py::test_nothing_was_applied",
+        ),
+        (
+            "a text sent twice",
+            'if self._request.effect == "once":',
+            'if self._request.effect == "twice":',
+            "tests/faults/test_creates.py::test_a_text_is_sent_once",
+        ),
+        (
+            "somebody else's conflict waited for",
+            "failure.status == 409 and self._unknown and self._request.at_work",
+            "failure.status == 409 and self._request.at_work",
+            "tests/faults/test_creates.py::test_in_progress_for_another",
+        ),
+        (
+            "an equal time-out taken for none",
+            "self._timeout is DEFAULT_TIMEOUT",
+            "self._timeout == DEFAULT_TIMEOUT",
+            "tests/unit/test_create.py::test_limits",
+        ),
         (
             "an unknown attempt forgotten",
             '        if failure.outcome == "unknown":\n            self._unknown = True',

@@ -579,7 +579,7 @@ async def test_success_after_failures(side: Side, operation: str) -> None:
         for number, name in enumerate(sequences):
             if number % 4 == 0:  # a client's retry budget is not made for this
                 client = side.client(server.url, retry=clock.policy(attempts=4))
-            result, error = await outcome(side, client, operation, conversation_id=name)
+            result, error = await outcome(side, client, operation, subject=name)
             assert error is None, f"{name}: {error}"
             if operation == "delete":
                 assert Deletion(conversation_id=name, confirmed=True) == result

@@ -490,20 +490,20 @@ async def test_gaps(locked: Iterable[int], found: int, gaps: bool) -> None:
     assert gaps == listing.gaps
 
 
-async def test_the_callers_end_holds() -> None:
-    """No page asks for anything newer than the caller's own end, whatever it begins with."""
+async def test_a_crowded_second() -> None:
+    """Within one second no page asks for anything newer than the caller's own end, and none is fetched again."""
     ends: list[str | None] = []
-    made = rows(30)
+    made = [SandboxConversation(id=f"c{n}", created_at=NOON - timedelta(milliseconds=10 * n)) for n in range(1, 31)]
 
     def note(query: dict[str, str]) -> dict[str, str]:
         ends.append(query.get("end_date"))
         return query
 
-    end = NOON - timedelta(minutes=5, milliseconds=-1)
-    found = [each.id async for each in listing_of(Server(made, habit=note), page_size=10, end_date=end)]
-    assert [f"c{n}" for n in range(5, 30)] == found
-    assert max(filter(None, ends)) == ends[0] == "2026-09-01T11:55:00.001000Z"
-    assert None not in ends
+    server = Server(made, habit=note)
+    listing = listing_of(server, page_size=3, end_date=NOON - timedelta(milliseconds=55))
+    assert [f"c{n}" for n in range(6, 31)] == [each.id async for each in listing]
+    assert {"2026-09-01T11:59:59.945000Z"} == set(ends)
+    assert 9 + 2 == server.requests
 
 
 def test_a_listing_is_an_iterator() -> None:
