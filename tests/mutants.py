@@ -293,7 +293,36 @@ MUTANTS: list[Mutant] = [
             "if False:",
             f"{_PROTOCOL}test_not_json {_BODY}test_not_json",
         ),
-        ("NaN accepted", "parse_constant=_refuse_constant, ", "", f"{_PROTOCOL}test_not_json"),
+        (
+            "NaN accepted",
+            "parse_constant=_refuse_constant, object_pairs_hook",
+            "object_pairs_hook",
+            f"{_PROTOCOL}test_not_json",
+        ),
+        (
+            "infinite numbers in long transcripts",
+            " or (float in kinds and not isfinite(sum(column)))",
+            "",
+            f"{_PROTOCOL}test_long_transcripts",
+        ),
+        (
+            "any kind of value in long transcripts",
+            "if not kinds.issuperset(map(type, column))",
+            "if False",
+            f"{_PROTOCOL}test_long_transcripts",
+        ),
+        (
+            "unknown members kept in long transcripts",
+            " or set(map(len, rows)) != {len(fields)}",
+            "",
+            f"{_PROTOCOL}test_long_transcripts",
+        ),
+        (
+            "a transcript of something else put into the conversation",
+            ' or document.get("transcript_segments", ...) is not None',
+            "",
+            f"{_PROTOCOL}test_names_twice_around_a_transcript",
+        ),
         (
             "text that is not UTF-8 patched up",
             'body.decode("utf-8")',
@@ -671,6 +700,42 @@ MUTANTS: list[Mutant] = [
             "def __reduce__(self) -> NoReturn:",
             "def _reduce(self) -> NoReturn:",
             "tests/faults/test_secrets.py::test_no_client_is_copied",
+        ),
+    ),
+    *_of(
+        "omi_async/_deadline.py",
+        (
+            "a deadline earlier than the timer overlooked",
+            "if deadline.when < self._next:",
+            "if self._timer is None:",
+            "tests/unit/test_deadline.py",
+        ),
+        (
+            "the timer not set again",
+            "if following < inf:",
+            "if False:",
+            "tests/unit/test_deadline.py",
+        ),
+        (
+            "a cancellation from elsewhere taken for the deadline",
+            "self._task.uncancel() <= self._cancelling and ",
+            "self._task.uncancel() >= 0 and ",
+            "tests/unit/test_deadline.py",
+        ),
+        (
+            "a timer for each call",
+            "        # The timer stays:",
+            "        self._next = inf\n        # The timer stays:",
+            "tests/unit/test_deadline.py",
+        ),
+    ),
+    *_of(
+        "omi_async/journal.py",
+        (
+            "a cancelled opening leaves the journal open",
+            "await (await opening).aclose()",
+            "await opening",
+            "tests/faults/test_bulk.py::test_cancelled_while_opening",
         ),
     ),
     *_of(
