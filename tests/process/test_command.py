@@ -382,6 +382,20 @@ def test_plain_terminal(tmp_path: Path) -> None:
     assert "6 of 6 conversations hidden." in terminal.shown
 
 
+@pytest.mark.parametrize("name", ["xterm", "dumb"])
+def test_table(tmp_path: Path, name: str) -> None:
+    """On a terminal a list is a table with a heading, and a dumb one is spared every control sequence."""
+    with small_sandbox() as sandbox:
+        terminal = Terminal(tmp_path, sandbox.url, "list", "--limit", "2", TERM=name)
+        assert 0 == terminal.code()
+    assert (name == "xterm") == ("\x1b" in terminal.shown)
+    text = re.sub(r"\x1b\[[0-9;]*m", "", terminal.shown)
+    heading, *rows = text.splitlines()
+    assert ["id", "created", "category", "title"] == heading.split()
+    assert 2 == len(rows)
+    assert {row.split()[0] for row in rows} < set(IDS)
+
+
 # The recorded session
 
 
