@@ -15,14 +15,14 @@ from itertools import repeat
 from math import isfinite
 from operator import itemgetter
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import attrs
+import cattrs
+from cattrs.cols import homogenous_tuple_structure_factory, is_sequence
+from cattrs.gen import make_dict_structure_fn
 
 from . import models
-
-if TYPE_CHECKING:
-    from cattrs import Converter  # loaded with the first answer, which halves what this package adds to a start
 
 _orjson: Any
 try:
@@ -206,7 +206,7 @@ _CHECKS = {
 """What makes a value need its hook, by the types of the field."""
 
 
-def _object(model: type[Any], converter: "Converter") -> _Hook:
+def _object(model: type[Any], converter: cattrs.Converter) -> _Hook:
     names: dict[str, Any] = {
         "isfinite": isfinite,
         "model": model,
@@ -244,7 +244,7 @@ def _kinds(field: "attrs.Attribute[Any]") -> frozenset[Any]:
     return frozenset(field.type.__args__ if isinstance(field.type, UnionType) else [field.type])
 
 
-def _array(target: Any, converter: "Converter") -> _Hook:
+def _array(target: Any, converter: cattrs.Converter) -> _Hook:
     """Transcripts have hundreds of segments: they are looked at column by column, and their own dicts are used."""
     model: type[Any] = target.__args__[0]
     one = converter.get_structure_hook(model)
@@ -281,12 +281,9 @@ _MANY = 16  # rows; below that, columns do not pay
 
 
 @functools.cache
-def _converter(*, detailed: bool) -> "Converter":
+def _converter(*, detailed: bool) -> cattrs.Converter:
     """The converter; the detailed form is many times slower and only made to explain a failure."""
-    from cattrs import Converter
-    from cattrs.cols import is_sequence
-
-    converter = Converter(detailed_validation=detailed)
+    converter = cattrs.Converter(detailed_validation=detailed)
     for leaf, hook in (
         (str, _string),
         (bool, _boolean),
@@ -302,15 +299,11 @@ def _converter(*, detailed: bool) -> "Converter":
     return converter
 
 
-def _thorough_array(target: Any, converter: "Converter") -> _Hook:
-    from cattrs.cols import homogenous_tuple_structure_factory
-
+def _thorough_array(target: Any, converter: cattrs.Converter) -> _Hook:
     return _only(list, "an array", homogenous_tuple_structure_factory(target, converter))
 
 
-def _thorough_object(target: Any, converter: "Converter") -> _Hook:
-    from cattrs.gen import make_dict_structure_fn
-
+def _thorough_object(target: Any, converter: cattrs.Converter) -> _Hook:
     return _only(dict, "an object", make_dict_structure_fn(target, converter))
 
 
@@ -330,12 +323,10 @@ def structure(value: Any, model: type[T]) -> T:
 
 
 def _explain(value: Any, model: type) -> tuple[str, str]:
-    from cattrs import BaseValidationError, transform_error
-
     try:
         _converter(detailed=True).structure(value, model)
-    except (BaseValidationError, ValueError) as failure:
-        problem, path = transform_error(failure, format_exception=_describe)[0].rsplit(" @ ", 1)
+    except (cattrs.BaseValidationError, ValueError) as failure:
+        problem, path = cattrs.transform_error(failure, format_exception=_describe)[0].rsplit(" @ ", 1)
         return problem, path
     raise AssertionError("the detailed converter accepted what the plain one refused")
 

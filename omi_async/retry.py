@@ -11,17 +11,15 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import attrs
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from ._protocol import Refusal, Request, read, spent_window
 from ._transport import Attempt, Transport
 from .errors import ConfigurationError, OmiError, RateLimitError, RequestTimeoutError, TransportError
 from .pacing import Gate
-
-if TYPE_CHECKING:
-    from tenacity import RetryCallState
 
 T = TypeVar("T")
 
@@ -280,8 +278,6 @@ class Call(Generic[T]):
             self._last = self._next(fresh=self._unknown)
             return await self._attempt()
 
-        from tenacity import AsyncRetrying, retry_if_exception  # loaded with the first failure
-
         # A new object a call: shared between tasks, tenacity loses and repeats attempts.
         retrying = AsyncRetrying(
             retry=retry_if_exception(lambda error: isinstance(error, OmiError) and error.retryable),
@@ -300,7 +296,7 @@ class Call(Generic[T]):
             return result
         raise self._marked(failure)
 
-    def _wait(self, state: "RetryCallState") -> float:
+    def _wait(self, state: RetryCallState) -> float:
         policy, failure = self._policy, _failure(state)
         throttled = isinstance(failure, RateLimitError)
         initial = policy.initial_throttled if throttled else policy.initial
@@ -313,7 +309,7 @@ class Call(Generic[T]):
             return 0.0  # the server had closed an idle connection: there is nothing to wait for
         return policy.random() * min(policy.maximum, initial * 2.0 ** (self.attempts - 1))
 
-    def _stop(self, state: "RetryCallState") -> bool:
+    def _stop(self, state: RetryCallState) -> bool:
         failure, left = _failure(state), self._left()
         if self.attempts >= self._policy.attempts:
             return True
@@ -359,7 +355,7 @@ def _lost(failure: OmiError) -> bool:
     return isinstance(failure, TransportError) and not isinstance(failure, RequestTimeoutError)
 
 
-def _failure(state: "RetryCallState") -> OmiError:
+def _failure(state: RetryCallState) -> OmiError:
     outcome = state.outcome
     failure = None if outcome is None else outcome.exception()
     if not isinstance(failure, OmiError):
