@@ -68,7 +68,6 @@ _careful_decoder = json.JSONDecoder(parse_constant=_refuse_constant, object_pair
 
 _TRANSCRIPT = '"transcript_segments":'
 
-
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
@@ -244,6 +243,9 @@ def _kinds(field: "attrs.Attribute[Any]") -> frozenset[Any]:
     return frozenset(field.type.__args__ if isinstance(field.type, UnionType) else [field.type])
 
 
+_MANY = 16  # rows; below that, columns do not pay
+
+
 def _array(target: Any, converter: cattrs.Converter) -> _Hook:
     """Transcripts have hundreds of segments: they are looked at column by column, and their own dicts are used."""
     model: type[Any] = target.__args__[0]
@@ -275,9 +277,6 @@ def _array(target: Any, converter: cattrs.Converter) -> _Hook:
         return instances
 
     return structure
-
-
-_MANY = 16  # rows; below that, columns do not pay
 
 
 @functools.cache
