@@ -1,7 +1,7 @@
 """What the caller gets back: frozen values with the field names of the API's specification.
 
 People's conversations are private, so no repr shows what was said, only what is needed to tell values apart.
-Models know nothing of JSON; `_convert` does. They have no slots, because it makes an instance of its whole dict at once.
+Models know nothing of JSON; `_convert` does. They have no slots, because it makes an instance of its whole dict.
 """
 
 from datetime import datetime
