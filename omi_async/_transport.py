@@ -1,21 +1,16 @@
-"""One attempt on the wire; beside the sandbox the only file that imports aiohttp."""
+"""One attempt on the wire: when it may be made, how long it may take, and what its failures mean."""
 
 import asyncio
-import functools
 import os
-import re
 from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
-from math import inf
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
-import attrs
-from aiohttp import hdrs
-from aiohttp.http_exceptions import ContentEncodingError
+from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 from yarl import URL
 
 from ._deadline import Deadline, Deadlines
+from ._exchange import Attempt, Connector, Direct, ThroughSession, not_http
 from ._fork import keep_for_ever
 from ._protocol import Answer, Request
 from .errors import (
@@ -30,112 +25,9 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from aiohttp.tracing import Trace
-
-_BODY_LIMIT = 8 * 2**20  # bytes after decompression; the largest conversations seen are under one MiB
-_ERROR_BODY_LIMIT = 64 * 2**10
-_CHUNK = 64 * 2**10
-
-# Servers close idle connections too (uvicorn after 5 s): closing first avoids most of the races.
-_KEEPALIVE = 4.0  # seconds
+    pass
 
 _CLOSE_GRACE = 5.0  # seconds that calls under way get to finish when the client is closed
-
-# What a request of ours carries: set here, or by aiohttp for every request.
-_HEADERS = frozenset(
-    ["accept", "accept-encoding", "authorization", "connection", "content-length", "content-type", "host", "user-agent"]
-)
-
-_JSON = "application/json"
-
-_LENGTH = re.compile("[0-9]{1,15}")
-
-
-@functools.cache
-def _limits(connect: float | None) -> aiohttp.ClientTimeout:
-    # Without the infinity, aiohttp rounds limits of 5 s and more up to whole seconds.
-    return aiohttp.ClientTimeout(connect=connect, ceil_threshold=inf)
-
-
-_NOTE = "omi_link"  # the attribute; a weak dictionary beside costs several times as much
-
-
-@attrs.define(eq=False)
-class _Link:
-    """What is known of a connection that has served a request; noted on aiohttp's object for it."""
-
-    distrusted: bool = False
-
-
-@attrs.define(eq=False)
-class Attempt:
-    """What is asked of one attempt, and what the connector notes about it."""
-
-    connect: float | None
-    """Seconds for getting a connection."""
-    limit: float | None
-    """Seconds from asking for a connection to the last byte of the body."""
-    left: Callable[[], float | None]
-    """Seconds left for the whole call."""
-    fresh: bool
-    """Only a connection that has served no request yet will do."""
-    connected: bool = False
-    """The request may have left."""
-    reused: bool = False
-    """The connection had served an earlier request."""
-    link: _Link | None = None
-
-    def distrust(self) -> None:
-        """See to it that the connection serves no further request.
-
-        It may be back in the pool already, or even in use again: it is marked, not closed.
-        """
-        if self.link is not None:
-            self.link.distrusted = True
-
-
-_current: ContextVar[Attempt] = ContextVar("omi_attempt")
-
-
-class _Connector(aiohttp.TCPConnector):
-    """Tells an attempt when its connection stood, and takes only good ones out of the pool.
-
-    A request that failed on a connection kept from earlier must not be repeated on another such connection. And
-    whatever arrived while a connection was idle is the answer to no request: aiohttp would hand it to the next one.
-    """
-
-    def __init__(self) -> None:
-        # The transport's slots limit what is under way, so the connector need not.
-        super().__init__(limit=0, keepalive_timeout=_KEEPALIVE)
-
-    async def connect(
-        self, req: aiohttp.ClientRequest, traces: "list[Trace]", timeout: aiohttp.ClientTimeout
-    ) -> aiohttp.connector.Connection:
-        attempt = _current.get()
-        while True:
-            connection = await super().connect(req, traces, timeout)
-            protocol = connection.protocol
-            assert protocol is not None  # noqa: S101 - it is as long as the connection is nobody else's
-            link: _Link | None = getattr(protocol, _NOTE, None)
-            if link is None:
-                link = _Link()
-                setattr(protocol, _NOTE, link)
-                break
-            if not (attempt.fresh or protocol.should_close or link.distrusted):
-                attempt.reused = True
-                break
-            connection.close()
-        attempt.link = link
-        attempt.connected = True
-        return connection
-
-    def give_up(self) -> None:
-        """Close at once and in silence, on a loop that does not run any more."""
-        self._close()
-
-
-class _Lost(aiohttp.ClientError):
-    """Stands in for the two errors after which aiohttp would send a DELETE again by itself."""
 
 
 class Transport:
@@ -152,14 +44,12 @@ class Transport:
     ) -> None:
         if session is not None and not isinstance(session, aiohttp.ClientSession):
             raise ConfigurationError("session must be an aiohttp.ClientSession.")
-        self._base_url = base_url
         self._origin = URL(base_url, encoded=True).origin()
-        always = {"Accept": _JSON, "Accept-Encoding": "gzip", "User-Agent": user_agent}
-        with_body = {"Content-Type": _JSON}
-        # An own session adds by itself what every request has; a borrowed one must be told each time.
-        self._session_headers = always
-        self._headers = always if session is not None else None
-        self._headers_with_body = {**always, **with_body} if session is not None else with_body
+        authorization = f"Bearer {api_key}"
+        self._through_session = ThroughSession(
+            authorization=authorization, base_url=base_url, user_agent=user_agent, borrowed=session is not None
+        )
+        self._direct = Direct(authorization=authorization, base_url=base_url, user_agent=user_agent)
         self._session = session
         self._borrowed = session is not None
         self._max_connections = max_connections
@@ -168,8 +58,6 @@ class Transport:
         self._sending = Deadlines()
         self._waiting = Deadlines()
         self._idle = asyncio.Event()
-        # The key lives in this function's cell alone: vars(), repr() and debuggers' views of the object stay clean.
-        self._middlewares = (_guard(f"Bearer {api_key}", self._origin, borrowed=self._borrowed),)
         self.renewed: Callable[[], Transport] = lambda: Transport(
             api_key=api_key,
             base_url=base_url,
@@ -188,30 +76,16 @@ class Transport:
             await self._wait_for_slot(attempt)
         else:
             await self._slots.acquire()
-        token = _current.set(attempt)
         deadline: Deadline | None = None
         try:
             session = self._ready(attempt)
-            # Nothing is known of a foreign connector's phases: there, every attempt may have left.
-            attempt.connected = self._borrowed
+            direct = not self._borrowed and Direct.suits(session)
             deadline = self._sending.within(_shorter(attempt.limit, attempt.left()))
             with deadline:
-                response = await session.request(
-                    request.method,
-                    URL(self._base_url + request.path, encoded=True),
-                    data=request.body,
-                    headers=self._headers if request.body is None else self._headers_with_body,
-                    allow_redirects=False,
-                    raise_for_status=False,
-                    auto_decompress=True,
-                    middlewares=self._middlewares,
-                    timeout=_limits(attempt.connect),
-                )
-                try:
-                    return await _read(response, attempt)
-                finally:
-                    response.release()  # closes the connection instead if there is more to read
-        except (aiohttp.ClientError, TimeoutError) as error:
+                if direct:
+                    return await self._direct(session, request, attempt)
+                return await self._through_session(session, request, attempt)
+        except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
             if deadline is None:
                 raise
             failure = self._failure(error, attempt, timed_out=deadline.expired)
@@ -227,7 +101,6 @@ class Transport:
             error.with_traceback(None)
             raise
         finally:
-            _current.reset(token)
             self._slots.release()
             if self.closed and not self._sending:
                 self._idle.set()
@@ -288,7 +161,7 @@ class Transport:
         else:
             connector = session.connector
             session.detach()
-            if isinstance(connector, _Connector):
+            if isinstance(connector, Connector):
                 connector.give_up()
         return True
 
@@ -314,9 +187,8 @@ class Transport:
         if self._session is None:
             self._opened_by = os.getpid()
             self._session = aiohttp.ClientSession(
-                connector=_Connector(),
+                connector=Connector(),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                headers=self._session_headers,
                 trust_env=False,
             )
         if self._session.closed:
@@ -353,92 +225,15 @@ class Transport:
                 return TransportError(f"the host name {self._origin.host} was not found.", retryable=True)
             case aiohttp.ClientConnectorError() | aiohttp.ClientHttpProxyError():
                 return TransportError(f"no connection to {self._origin} could be made.", retryable=True)
-            case aiohttp.ClientResponseError():
-                # aiohttp reports what its parser refuses as a status of 400.
-                return _not_http()
+            case HttpProcessingError() | aiohttp.ClientResponseError():
+                # aiohttp's session reports what the parser refuses as a status of 400.
+                return not_http()
             case aiohttp.ClientPayloadError(__cause__=ContentEncodingError()):
                 return ResponseError("the server's answer cannot be unpacked.", outcome="unknown", retryable=True)
             case aiohttp.ClientPayloadError():
                 return TransportError("the answer broke off.", outcome="unknown", retryable=True)
             case _:
                 return TransportError("the connection was lost.", outcome=outcome, retryable=True)
-
-
-def _guard(authorization: str, origin: URL, *, borrowed: bool = False) -> aiohttp.ClientMiddlewareType:
-    """Add the key, for the base origin only, and keep aiohttp from sending a DELETE twice."""
-
-    async def guard(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-        if request.url.origin() == origin:
-            request.headers[hdrs.AUTHORIZATION] = authorization
-        if borrowed:  # the session's cookies and default headers are not for this server
-            for name in [name for name in request.headers if name.lower() not in _HEADERS]:
-                request.headers.popall(name)
-        try:
-            return await handler(request)
-        except aiohttp.ClientConnectorError:
-            raise
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-            pass
-        raise _Lost
-
-    return guard
-
-
-async def _read(response: aiohttp.ClientResponse, attempt: Attempt) -> Answer:
-    """Read the whole body, but no more than is sensible, however small it looks before it is decompressed."""
-    good = 200 <= response.status < 300
-    limit = _BODY_LIMIT if good else _ERROR_BODY_LIMIT
-    size = _announced(response)
-    packed = hdrs.CONTENT_ENCODING in response.headers
-    chunked = hdrs.TRANSFER_ENCODING in response.headers
-    if response.status == 204 and (size or chunked):
-        attempt.distrust()  # the body that must not be there would be read as the next answer
-    if good and size is not None:
-        if size > limit:
-            raise _too_large(response.status)
-        if not packed:
-            return Answer(response.status, response.headers, await response.content.read())
-    body = bytearray()
-    try:
-        while chunk := await response.content.read(_CHUNK):
-            body += chunk
-            if len(body) > limit:
-                if good:
-                    raise _too_large(response.status)
-                response.close()
-                break
-    except aiohttp.ClientError:
-        # The status of a refusal stands, even if its explanation breaks off.
-        if good:
-            raise
-    if good and not body and size != 0 and response.status not in (204, 205) and (packed or not chunked):
-        # Nothing, where nothing was not announced: an answer cut off at its beginning looks like this, plain or
-        # compressed, and an empty answer to a DELETE means success.
-        raise ResponseError(
-            "the server's answer broke off before it began.",
-            outcome="unknown",
-            retryable=True,
-            status=response.status,
-        )
-    return Answer(response.status, response.headers, bytes(body))
-
-
-def _announced(response: aiohttp.ClientResponse) -> int | None:
-    """The length that the answer announces. aiohttp's parser in pure Python lets contradictions pass."""
-    lengths = response.headers.getall(hdrs.CONTENT_LENGTH, None)
-    if lengths is None:
-        return None
-    if len(lengths) == 1 and _LENGTH.fullmatch(lengths[0]) and hdrs.TRANSFER_ENCODING not in response.headers:
-        return int(lengths[0])
-    raise _not_http()
-
-
-def _not_http() -> ResponseError:
-    return ResponseError("the server's answer is not proper HTTP.", outcome="unknown", retryable=True)
-
-
-def _too_large(status: int) -> ResponseError:
-    return ResponseError(f"the server's answer is larger than {_BODY_LIMIT} bytes.", outcome="unknown", status=status)
 
 
 def _shorter(one: float | None, other: float | None) -> float | None:

@@ -16,8 +16,9 @@ from typing import Any, Generic, Self, TypeVar
 import attrs
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
+from ._exchange import Attempt
 from ._protocol import Refusal, Request, read, spent_window
-from ._transport import Attempt, Transport
+from ._transport import Transport
 from .errors import ConfigurationError, OmiError, RateLimitError, RequestTimeoutError, TransportError
 from .pacing import Gate
 

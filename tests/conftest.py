@@ -4,8 +4,21 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from omi_async import _exchange
 from tests.support.clock import VirtualClock
 from tests.support.sides import Side
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--through-session", action="store_true", help="as with an aiohttp that is not known: all through its session"
+    )
+
+
+@pytest.fixture(autouse=True)
+def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.config.getoption("--through-session"):
+        monkeypatch.setattr(_exchange, "_KNOWN", False)
 
 
 @pytest.fixture(autouse=True)

@@ -30,7 +30,10 @@ Verdict = Literal["killed", "killed by time", "SURVIVED", "STALE", "BROKEN"]
 
 @attrs.frozen
 class Mutant:
-    """One mistake. `old` occurs exactly once in `file`; at least one test of `tests` fails with `new` in its place."""
+    """One mistake. `old` occurs exactly once in `file`; at least one test of `tests` fails with `new` in its place.
+
+    Among `tests` may be options of pytest.
+    """
 
     name: str
     file: str
@@ -52,10 +55,14 @@ _CONNECTION = "tests/faults/test_connection.py::"
 _BORROWED = "tests/faults/test_borrowed.py::"
 _BROKEN = "tests/faults/test_broken_http.py::"
 _BODY = "tests/faults/test_body.py::"
+_WAYS = "tests/faults/test_ways.py::"
 _SLOW = "tests/faults/test_slow.py::"
 _SETTINGS = "tests/unit/test_settings.py::"
 _LIST = "tests/unit/test_list.py::"
 _THREADS = "tests/process/test_threads.py::"
+
+_SESSION = "--through-session "
+"""The way over aiohttp that is taken where its short one is not."""
 
 MUTANTS: list[Mutant] = [
     *_of(
@@ -147,7 +154,7 @@ MUTANTS: list[Mutant] = [
             "redirects repeated",
             '{target}.", retryable=False)',
             '{target}.", retryable=True)',
-            "tests/faults/test_redirects.py::test_not_followed",
+            f"{_SESSION}tests/faults/test_redirects.py::test_not_followed",
         ),
         (
             "a 3xx read as a success",
@@ -502,18 +509,18 @@ MUTANTS: list[Mutant] = [
         ),
     ),
     *_of(
-        "omi_async/_transport.py",
+        "omi_async/_exchange.py",
         (
             "aiohttp sends a DELETE again",
             "            pass\n        raise _Lost",
             "            raise\n        raise _Lost",
-            f"{_CONNECTION}test_every_answer_is_lost",
+            f"{_SESSION}{_CONNECTION}test_every_answer_is_lost",
         ),
         (
             "redirects followed",
             "allow_redirects=False",
             "allow_redirects=True",
-            "tests/faults/test_redirects.py::test_not_followed",
+            f"{_SESSION}tests/faults/test_redirects.py::test_not_followed",
         ),
         (
             "the key for every origin",
@@ -537,8 +544,9 @@ MUTANTS: list[Mutant] = [
             "a request that did not leave taken for one that did",
             "attempt.connected = self._borrowed",
             "attempt.connected = True",
-            f"{_SLOW}test_connect_limit_to_the_moment {_SLOW}test_no_limit {_CONNECTION}test_connecting_hangs "
-            "tests/faults/test_tls.py::test_handshake_cut tests/process/test_cancellation.py",
+            f"{_SESSION}{_SLOW}test_connect_limit_to_the_moment {_SLOW}test_no_limit "
+            f"{_CONNECTION}test_connecting_hangs tests/faults/test_tls.py::test_handshake_cut "
+            "tests/process/test_cancellation.py",
         ),
         (
             "a foreign connector trusted to tell",
@@ -547,16 +555,46 @@ MUTANTS: list[Mutant] = [
             "tests/faults/test_borrowed.py",
         ),
         (
-            "a slot kept after the attempt",
-            "            self._slots.release()\n            if self.closed",
-            "            if self.closed",
-            f"{_SLOW}test_one_connection_for_many_calls",
+            "a connection kept whose answer was not read",
+            "        except BaseException:\n            connection.close()",
+            "        except BaseException:\n            connection.release()",
+            "tests/process/test_context.py tests/process/test_cancellation.py",
         ),
         (
-            "no limit to what is on the wire",
-            "self._slots = asyncio.Semaphore(max_connections)",
-            "self._slots = asyncio.Semaphore(10_000)",
-            "tests/faults/test_load.py::test_slow_server",
+            "a request that follows the rest of another",
+            "        if unsent:",
+            "        if False:",
+            f"{_WAYS}test_answered_before_the_request_was_read",
+        ),
+        (
+            "a preliminary answer taken for the answer",
+            "if not 100 <= message.code < 200 or message.code == 101:",
+            "if True:",
+            f"{_BROKEN}test_interim_answers",
+        ),
+        (
+            "mocks and tracers passed by",
+            "            and type(method) is FunctionType\n",
+            "",
+            f"{_WAYS}test_whoever_replaced_the_sessions_requests_sees_them",
+        ),
+        (
+            "wrappers passed by",
+            '            and method.__code__.co_qualname == "ClientSession._request"\n',
+            "",
+            f"{_WAYS}test_whoever_replaced_the_sessions_requests_sees_them",
+        ),
+        (
+            "traces passed by",
+            "            and not session.trace_configs\n",
+            "",
+            f"{_WAYS}test_tracing_that_was_put_into_every_session_sees_requests",
+        ),
+        (
+            "any aiohttp taken for a known one",
+            "            _KNOWN\n            and not session",
+            "            not session",
+            f"{_WAYS}test_through_the_session_with_another_aiohttp",
         ),
         (
             "bodies of any size",
@@ -613,6 +651,33 @@ MUTANTS: list[Mutant] = [
             f"{_BROKEN}test_broken_answer",
         ),
         (
+            "a refusal lost with its explanation",
+            "        if good:\n            raise\n",
+            "        raise\n",
+            f"{_BODY}test_error_that_breaks_off",
+        ),
+        (
+            "idle connections kept as long as the server does",
+            "_KEEPALIVE = 4.0",
+            "_KEEPALIVE = 15.0",
+            f"{_CONNECTION}test_idle_connections_are_given_up_first",
+        ),
+    ),
+    *_of(
+        "omi_async/_transport.py",
+        (
+            "a slot kept after the attempt",
+            "            self._slots.release()\n            if self.closed",
+            "            if self.closed",
+            f"{_SLOW}test_one_connection_for_many_calls",
+        ),
+        (
+            "no limit to what is on the wire",
+            "self._slots = asyncio.Semaphore(max_connections)",
+            "self._slots = asyncio.Semaphore(10_000)",
+            "tests/faults/test_load.py::test_slow_server",
+        ),
+        (
             "a cut answer taken for a refusal",
             '"the answer broke off.", outcome="unknown"',
             '"the answer broke off.", outcome="not_applied"',
@@ -643,22 +708,10 @@ MUTANTS: list[Mutant] = [
             f"{_SLOW}test_first_attempt_stalls",
         ),
         (
-            "a refusal lost with its explanation",
-            "        if good:\n            raise\n",
-            "        raise\n",
-            f"{_BODY}test_error_that_breaks_off",
-        ),
-        (
             "the environment's proxy used",
             "trust_env=False",
             "trust_env=True",
-            f"{_SETTINGS}test_the_environment_reaches_no_request",
-        ),
-        (
-            "idle connections kept as long as the server does",
-            "_KEEPALIVE = 4.0",
-            "_KEEPALIVE = 15.0",
-            f"{_CONNECTION}test_idle_connections_are_given_up_first",
+            f"{_SESSION}{_SETTINGS}test_the_environment_reaches_no_request",
         ),
         (
             "aiohttp's error behind ours",

@@ -12,6 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from omi_async import _exchange
 from tests.support.raw import Exchange, RawServer, answer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,6 +39,15 @@ async def reset_the_first(exchange: Exchange) -> None:
         exchange.reset()
     else:
         await exchange.succeed()
+
+
+# Straight on the connections
+
+
+@pytest.mark.scenario(181)
+def test_this_aiohttp_is_known(request: pytest.FixtureRequest) -> None:
+    """A new minor version is used through its session, until `Direct` was read beside it and the suite has passed."""
+    assert _exchange._KNOWN or request.config.getoption("--through-session"), aiohttp.__version__
 
 
 # Sending again

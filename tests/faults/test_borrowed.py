@@ -33,7 +33,7 @@ from omi_async import (
     Timeout,
     TransportError,
 )
-from omi_async._transport import _guard
+from omi_async._exchange import _guard
 from omi_sync import OmiClient
 from tests.support.canary import channels, hits, paths
 from tests.support.clock import VirtualClock
@@ -136,7 +136,7 @@ async def test_the_key_stays_behind_on_the_way_elsewhere() -> None:
 
         async with RawServer(script) as base, aiohttp.ClientSession() as session:
             omi = AsyncOmiClient(KEY, base_url=base.url, session=session)
-            middlewares = omi._transport._middlewares
+            middlewares = omi._transport._through_session._middlewares
             for server in (base, elsewhere):
                 async with session.delete(f"{server.url}/x", middlewares=middlewares) as response:
                     assert 200 == response.status

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import pytest
 
-from omi_async import AsyncOmiClient, OmiError, RetryPolicy, _protocol, _transport
+from omi_async import AsyncOmiClient, OmiError, RetryPolicy, _exchange, _protocol
 from omi_sync import OmiClient
 from tests.support.raw import Exchange, RawServer, Script, answer, in_thread, success
 from tests.support.sides import KEY, Side
@@ -216,7 +216,7 @@ async def test_out_of_memory(side: Side, operation: str, place: str, monkeypatch
         await side.call(client, operation)
         with monkeypatch.context() as patch:
             if place == "reading":
-                patch.setattr(_transport, "_read", read_nothing)
+                patch.setattr(_exchange, "_read", read_nothing)
             else:
                 patch.setattr(_protocol, "parse", decode_nothing)
             with pytest.raises(MemoryError):

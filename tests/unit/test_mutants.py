@@ -18,7 +18,7 @@ def test_mutant_fits(mutant: Mutant) -> None:
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_mutant_has_tests(mutant: Mutant) -> None:
     """The tests that are to notice it exist."""
-    for test in mutant.tests:
+    for test in [each for each in mutant.tests if not each.startswith("--")]:
         name, _, function = test.partition("::")
         assert (ROOT / name).exists()
         if function:

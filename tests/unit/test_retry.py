@@ -31,8 +31,9 @@ from omi_async import (
     Timeout,
     TransportError,
 )
+from omi_async._exchange import Attempt
 from omi_async._protocol import Answer, Request, delete_conversation, update_conversation
-from omi_async._transport import Attempt, Transport
+from omi_async._transport import Transport
 from omi_async.retry import Budget, Retrier
 from tests.support.clock import VirtualClock
 from tests.support.raw import answer as wire_answer
