@@ -251,8 +251,7 @@ def _array(target: Any, converter: cattrs.Converter) -> _Hook:
     model: type[Any] = target.__args__[0]
     one = converter.get_structure_hook(model)
     fields = attrs.fields(model)
-    if not all(_kinds(field) in _CHECKS for field in fields):
-        return _thorough_array(target, converter)
+    plain = all(_kinds(field) in _CHECKS for field in fields)
     columns = [(itemgetter(field.name), _kinds(field)) for field in fields]
 
     def good(rows: list[Any]) -> bool:
@@ -270,7 +269,7 @@ def _array(target: Any, converter: cattrs.Converter) -> _Hook:
     def structure(value: Any, _: Any) -> tuple[Any, ...]:
         if type(value) is not list:
             raise _Wrong("not an array")
-        if len(value) < _MANY or not good(value):
+        if len(value) < _MANY or not plain or not good(value):
             return tuple([one(each, model) for each in value])
         instances = tuple(map(object.__new__, repeat(model, len(value))))
         deque(map(object.__setattr__, instances, repeat("__dict__"), value), 0)

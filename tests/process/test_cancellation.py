@@ -255,12 +255,12 @@ async def _hang(exchange: Exchange) -> None:
 
 
 async def _by_timeout(call: Coroutine[Any, Any, object]) -> None:
-    async with asyncio.timeout(0.02):
+    async with asyncio.timeout(0.25):
         await call
 
 
 async def _by_wait_for(call: Coroutine[Any, Any, object]) -> None:
-    await asyncio.wait_for(call, 0.02)
+    await asyncio.wait_for(call, 0.25)
 
 
 @pytest.mark.scenario(139)
