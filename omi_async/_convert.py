@@ -167,9 +167,19 @@ def _category(value: Any, _: Any) -> models.Category | str:
     return _CATEGORIES.get(text, text)
 
 
+_marks = itemgetter(4, 7, 10, 13, 16, 19, -1)
+
+
+def _usual(text: str) -> bool:
+    # What the server sends, quicker than by the expression; fromisoformat sees to the digits.
+    if len(text) == 20:
+        return _marks(text) == ("-", "-", "T", ":", ":", "Z", "Z") and text[11:13] != "24"
+    return len(text) == 27 and _marks(text) == ("-", "-", "T", ":", ":", ".", "Z") and text[11:13] != "24"
+
+
 def _time(value: Any, _: Any) -> datetime:
     """RFC 3339 date and time. A time without an offset is UTC: the server stores and means UTC."""
-    if type(value) is str and _TIME.fullmatch(value):
+    if type(value) is str and (_usual(value) or _TIME.fullmatch(value)):
         try:
             time = datetime.fromisoformat(value)
         except ValueError:

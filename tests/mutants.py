@@ -270,6 +270,12 @@ MUTANTS: list[Mutant] = [
     *_of(
         "omi_async/_convert.py",
         (
+            "week dates taken for dates",
+            "itemgetter(4, 7, 10, 13, 16, 19, -1)",
+            "itemgetter(4, 4, 10, 13, 16, 19, -1)",
+            f"{_PROTOCOL}test_not_times",
+        ),
+        (
             "anything is a boolean",
             "if type(value) is not bool:",
             "if value is None:",

@@ -122,7 +122,8 @@ class HttpxAsync(Async):
     async def open(self) -> None:
         import httpx
 
-        self.client = httpx.AsyncClient()
+        # By default a task that waits 5 s for one of 100 connections gives up: too soon on a busy machine.
+        self.client = httpx.AsyncClient(timeout=httpx.Timeout(5.0, pool=None))
 
     async def patch(self) -> object:
         response = await self.client.patch(self.url, json={"title": TITLE}, headers=HEADERS)
@@ -244,7 +245,7 @@ class HttpxSync(Sync):
     def open(self) -> None:
         import httpx
 
-        self.client = httpx.Client()
+        self.client = httpx.Client(timeout=httpx.Timeout(5.0, pool=None))
 
     def patch(self) -> object:
         return self.client.patch(self.url, json={"title": TITLE}, headers=HEADERS).raise_for_status().json()

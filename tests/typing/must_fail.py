@@ -25,6 +25,18 @@ async def asynchronous(omi: AsyncOmiClient, session: aiohttp.ClientSession) -> N
     await omi.conversations.delete("conv_1", 5)  # error: call-arg
     await omi.conversations.delete(b"conv_1")  # error: arg-type
     await omi.conversations.delete(["conv_1", "conv_2"])  # error: arg-type
+    await omi.conversations.get("conv_1", True)  # error: call-arg
+    await omi.conversations.get("conv_1", include_transcript="yes")  # error: arg-type
+    await omi.conversations.list()  # error: misc
+    omi.conversations.list("2026-01-20")  # error: arg-type, call-arg
+    omi.conversations.list(start_date="2026-01-20")  # error: arg-type
+    for row in omi.conversations.list():  # error: attr-defined
+        print(row)
+    await omi.conversations.create()  # error: call-arg
+    await omi.conversations.create("They spoke.", text_source="email")  # error: arg-type
+    await omi.conversations.create_from_segments("They spoke.")  # error: arg-type
+    await omi.request("GET")  # error: call-arg
+    await omi.request("GET", "/v1/dev/user/memories", params=["limit"])  # error: arg-type
     await omi.conversations.remove("conv_1")  # error: attr-defined
     await omi.close()  # error: attr-defined
     omi.conversations.delete("conv_1")  # error: unused-coroutine
@@ -47,6 +59,12 @@ def synchronous(omi: OmiClient, session: aiohttp.ClientSession) -> None:
     omi.conversations.update("conv_1", discarded="true")  # error: arg-type
     omi.conversations.delete(1)  # error: arg-type
     omi.conversations.delete("conv_1", timeout="5")  # error: arg-type
+    omi.conversations.get("conv_1", True)  # error: call-arg
+    omi.conversations.list(limit="5")  # error: arg-type
+    print(omi.conversations.list()[0])  # error: index
+    omi.conversations.create(b"They spoke.")  # error: arg-type
+    omi.conversations.create_from_segments([("They spoke.", 0.0, 1.5)])  # error: list-item
+    omi.request("GET", "/v1/dev/user/memories", repeatable="no")  # error: arg-type
     omi.aclose()  # error: attr-defined
     OmiClient(session=session)  # error: call-arg
     OmiClient("omi_dev_1", "https://api.omi.me")  # error: call-arg
