@@ -34,6 +34,7 @@ _KNOWN = aiohttp.__version__.startswith("3.14.")
 _BODY_LIMIT = 8 * 2**20  # bytes after decompression; the largest conversations seen are under one MiB
 _ERROR_BODY_LIMIT = 64 * 2**10
 _CHUNK = 64 * 2**10
+_PIECE = 64 * 2**10  # of a request's body, sent at once without asking whether the server reads it
 
 # Servers close idle connections too (uvicorn after 5 s): closing first avoids most of the races.
 _KEEPALIVE = 4.0  # seconds
@@ -172,16 +173,19 @@ class ThroughSession:
                 timeout=_limits(attempt.connect),
             )
             try:
-                return await _read(response.status, response.headers, response.content, attempt)
+                answer = await _read(response.status, response.headers, response.content, attempt)
             finally:
                 response.release()  # closes the connection instead if there is more to read
+            if _refused_unread(request, answer):
+                attempt.distrust()
+            return answer
         finally:
             _current.reset(token)
 
 
 def _piecewise(body: bytes | None) -> bytes | BytesIO | None:
-    # aiohttp warns of more in one piece.
-    return BytesIO(body) if body is not None and len(body) > 2**20 else body
+    # In one piece, all of it would go out even if the attempt was given up.
+    return BytesIO(body) if body is not None and len(body) > _PIECE else body
 
 
 def _guard(authorization: str, origin: URL, *, borrowed: bool = False) -> aiohttp.ClientMiddlewareType:
@@ -215,12 +219,13 @@ class Direct:
     @staticmethod
     def suits(session: aiohttp.ClientSession) -> bool:
         """Whether this aiohttp is known, and neither tracing nor a test's mock wants to see the session's requests."""
-        method = type(session)._request
+        kind = type(session)
         return (
             _KNOWN
             and not session.trace_configs
-            and type(method) is FunctionType
-            and method.__code__.co_qualname == "ClientSession._request"
+            and not session._middlewares
+            and _is_aiohttps(kind.request)
+            and _is_aiohttps(kind._request)
         )
 
     async def __call__(self, session: aiohttp.ClientSession, request: Request[Any], attempt: Attempt) -> Answer:
@@ -236,6 +241,7 @@ class Direct:
         try:
             protocol, transport = connection.protocol, connection.transport
             if protocol is None or transport is None or transport.is_closing():
+                attempt.connected = False
                 raise aiohttp.ClientConnectionResetError
             protocol.set_response_params(read_until_eof=True)
             transport.write(self._write(request))
@@ -244,16 +250,33 @@ class Direct:
                 if not 100 <= message.code < 200 or message.code == 101:
                     break
             answer = await _read(message.code, message.headers, content, attempt)
-            unsent = transport.get_write_buffer_size()
+            if transport.get_write_buffer_size() or _refused_unread(request, answer):
+                _drop(connection)
+            else:
+                connection.release()  # closes it instead if there is more to read
         except BaseException:
-            connection.close()
+            _drop(connection)
             raise
-        if unsent:
-            # Answered before all of the request was gone: the next one would follow the rest of it.
-            connection.close()
-        else:
-            connection.release()  # closes it instead if there is more to read
         return answer
+
+
+def _is_aiohttps(method: object) -> bool:
+    return type(method) is FunctionType and method.__code__.co_qualname.startswith("ClientSession.")
+
+
+def _refused_unread(request: Request[Any], answer: Answer) -> bool:
+    """Whether the rest of a large request may still be on its way: the next one would have to wait behind it.
+
+    Nobody tells under TLS, and nobody knows what the server has read. But what it has granted, it has read.
+    """
+    return request.body is not None and len(request.body) > _PIECE and answer.status >= 300
+
+
+def _drop(connection: aiohttp.connector.Connection) -> None:
+    """Close a connection without sending what is left: the attempt is over, and its request must not arrive later."""
+    if connection.protocol is not None:
+        connection.protocol.abort()
+    connection.close()
 
 
 def _writer(authorization: str, url: URL, user_agent: str) -> Callable[[Request[Any]], bytes]:

@@ -3,7 +3,8 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import Any
 
 import aiohttp
 from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
@@ -23,9 +24,6 @@ from .errors import (
     ResponseError,
     TransportError,
 )
-
-if TYPE_CHECKING:
-    pass
 
 _CLOSE_GRACE = 5.0  # seconds that calls under way get to finish when the client is closed
 
@@ -136,7 +134,10 @@ class Transport:
         finally:
             self._sending.close()
             if self._session is not None and not self._borrowed:
-                await self._session.close()
+                # aiohttp waits for what is still to be sent on a connection, even if nobody reads it.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_CLOSE_GRACE):
+                        await self._session.close()
 
     async def _finish(self) -> None:
         """Let the calls under way end by themselves for a while, then end them."""

@@ -562,15 +562,33 @@ MUTANTS: list[Mutant] = [
         ),
         (
             "a connection kept whose answer was not read",
-            "        except BaseException:\n            connection.close()",
+            "        except BaseException:\n            _drop(connection)",
             "        except BaseException:\n            connection.release()",
             "tests/process/test_context.py tests/process/test_cancellation.py",
         ),
         (
             "a request that follows the rest of another",
-            "        if unsent:",
-            "        if False:",
+            "            if transport.get_write_buffer_size() or _refused_unread(request, answer):\n",
+            "            if transport.get_write_buffer_size():\n",
             f"{_WAYS}test_answered_before_the_request_was_read",
+        ),
+        (
+            "a request that follows the rest of another, through the session",
+            "            if _refused_unread(request, answer):\n",
+            "            if False:\n",
+            f"{_WAYS}test_answered_before_the_request_was_read",
+        ),
+        (
+            "a request that is sent after it was given up",
+            "        connection.protocol.abort()",
+            "        pass",
+            f"{_WAYS}test_given_up_while_it_was_sent",
+        ),
+        (
+            "a request that was not sent taken for one that may have been",
+            "                attempt.connected = False\n",
+            "",
+            f"{_WAYS}test_closed_before_a_byte_was_sent",
         ),
         (
             "a preliminary answer taken for the answer",
@@ -579,16 +597,22 @@ MUTANTS: list[Mutant] = [
             f"{_BROKEN}test_interim_answers",
         ),
         (
-            "mocks and tracers passed by",
-            "            and type(method) is FunctionType\n",
-            "",
+            "objects in the place of methods passed by",
+            "type(method) is FunctionType and method",
+            "method",
             f"{_WAYS}test_whoever_replaced_the_sessions_requests_sees_them",
         ),
         (
             "wrappers passed by",
-            '            and method.__code__.co_qualname == "ClientSession._request"\n',
+            ' and method.__code__.co_qualname.startswith("ClientSession.")',
             "",
             f"{_WAYS}test_whoever_replaced_the_sessions_requests_sees_them",
+        ),
+        (
+            "middlewares passed by",
+            "            and not session._middlewares\n",
+            "",
+            f"{_WAYS}test_middlewares_that_were_put_into_every_session_run",
         ),
         (
             "traces passed by",
@@ -671,6 +695,12 @@ MUTANTS: list[Mutant] = [
     ),
     *_of(
         "omi_async/_transport.py",
+        (
+            "closing that waits for what nobody reads",
+            "async with asyncio.timeout(_CLOSE_GRACE):\n                        await self._session",
+            "async with asyncio.timeout(None):\n                        await self._session",
+            f"{_WAYS}test_closing_while_nobody_reads",
+        ),
         (
             "a slot kept after the attempt",
             "            self._slots.release()\n            if self.closed",

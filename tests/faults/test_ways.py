@@ -5,16 +5,30 @@ The rest of the suite takes the first way wherever it can. `pytest --through-ses
 
 import asyncio
 import functools
+import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
-from omi_async import AsyncOmiClient, OmiError, RetryPolicy, _exchange
-from omi_async._exchange import Direct
+from omi_async import (
+    AsyncOmiClient,
+    OmiError,
+    RequestTimeoutError,
+    RetryPolicy,
+    Timeout,
+    TransportError,
+    _exchange,
+    _transport,
+)
+from omi_async._exchange import Connector, Direct
+from tests.support import tls
+from tests.support.failures import failure
 from tests.support.raw import Exchange, RawServer, answer, conversation
+from tests.support.sides import Side
 
 KEY = "omi_dev_key"
 
@@ -106,19 +120,36 @@ class Proxy:
 
 @pytest.mark.usefixtures("known")
 @pytest.mark.parametrize("kind", [wrapped, Proxy])
+@pytest.mark.parametrize("name", ["request", "_request"])
 async def test_whoever_replaced_the_sessions_requests_sees_them(
-    kind: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    name: str, kind: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Mocks and tracers put something of theirs in the place of `ClientSession._request`, whenever they like."""
+    """Mocks and tracers put something of theirs in the place of the session's methods, whenever they like."""
     seen: list[str] = []
     async with RawServer(fine) as server, AsyncOmiClient(KEY, base_url=server.url) as client:
         await client.conversations.get("conv_1")
         with monkeypatch.context() as patch:
-            patch.setattr(aiohttp.ClientSession, "_request", kind(aiohttp.ClientSession._request, seen))
+            patch.setattr(aiohttp.ClientSession, name, kind(getattr(aiohttp.ClientSession, name), seen))
             await client.conversations.update("conv_1", title="Grün")
         await client.conversations.get("conv_1")
     assert ["PATCH"] == seen
     assert ["GET", "PATCH", "GET"] == [exchange.method for exchange in server.log]
+
+
+@pytest.mark.usefixtures("known")
+async def test_middlewares_that_were_put_into_every_session_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not with the client's requests, which have their own; but it is aiohttp that decides so."""
+    plain = aiohttp.ClientSession.__init__
+
+    async def watch(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        return await handler(request)
+
+    def watched(self: aiohttp.ClientSession, **settings: Any) -> None:
+        plain(self, **settings, middlewares=(watch,))
+
+    monkeypatch.setattr(aiohttp.ClientSession, "__init__", watched)
+    async with aiohttp.ClientSession() as session:
+        assert not Direct.suits(session)
 
 
 @pytest.mark.usefixtures("known")
@@ -142,31 +173,114 @@ async def test_tracing_that_was_put_into_every_session_sees_requests(monkeypatch
     assert ["GET"] == seen
 
 
+# Requests that the server does not read
+
+
 @asynccontextmanager
-async def hasty(answers: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """A server that answers as soon as it has the head of a request and reads no further on that connection."""
-    heads: list[bytes] = []
+async def slow_reader(
+    answers: bytes = b"", *, after: float = 0.0, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[tuple[str, list[bytes], Callable[[], Any]]]:
+    """A server that answers so many seconds after the head of a request, and reads on when it is told to.
+
+    Gives its address, the requests it has, as far as it has them, and what tells it to read on, to the end.
+    """
+    received: list[bytes] = []
+    tasks: set[asyncio.Task[None]] = set()
+    go_on = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        head = await reader.readuntil(b"\r\n\r\n")
+        number = len(received)
+        received.append(head)
+        await asyncio.sleep(after)
         writer.write(answers)
-        await release.wait()
-        writer.close()
+        await go_on.wait()
+        with suppress(ConnectionError):
+            received[number] += await reader.read(-1)
+        writer.transport.abort()
 
-    release = asyncio.Event()
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(serve(reader, writer))
+        tasks.add(task)
+
+    async def read_on() -> None:
+        go_on.set()
+        await asyncio.wait(tasks)
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
     try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", heads
+        port = server.sockets[0].getsockname()[1]
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{port}", received, read_on
     finally:
-        release.set()
+        await read_on()
         server.close()
 
 
-async def test_answered_before_the_request_was_read() -> None:
-    """A connection on which the rest of a request is still to be sent serves no other request."""
-    async with hasty(answer(413, {"detail": "too much"})) as (url, heads), AsyncOmiClient(KEY, base_url=url) as client:
-        for _ in range(2):
-            with pytest.raises(OmiError) as refused:
-                await client.request("POST", "/v1/dev/user/memories", json={"text": "x" * 30_000_000}, retry=ONCE)
-            assert 413 == refused.value.status
-    assert [b"POST", b"POST"] == [head.split(b" ")[0] for head in heads]
+@pytest.mark.parametrize("way", ["straight", "through"])
+@pytest.mark.parametrize("encrypted", [False, True])
+@pytest.mark.parametrize("size", [100_000, 8_000_000])
+async def test_answered_before_the_request_was_read(
+    size: int, encrypted: bool, way: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A connection on which the rest of a request may be under way serves no other one, and closing does not hang."""
+    monkeypatch.setattr(_exchange, "_KNOWN", way == "straight")
+    monkeypatch.setattr(_transport, "_CLOSE_GRACE", 0.2)
+    tls.trust(monkeypatch, tmp_path)
+    refusal = answer(413, {"detail": "too much"})
+    async with slow_reader(refusal, tls=tls.good() if encrypted else None) as (url, received, _):
+        async with AsyncOmiClient(KEY, base_url=url) as client:
+            for _ in range(2):
+                with pytest.raises(OmiError) as refused:
+                    await client.request("POST", "/v1/dev/user/memories", json={"text": "x" * size}, retry=ONCE)
+                assert (413, "not_applied") == (refused.value.status, refused.value.outcome)
+        assert 2 == len(received)
+
+
+@pytest.mark.parametrize("way", ["straight", "through"])
+async def test_closing_while_nobody_reads(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closing does not wait for ever for a server that has answered and reads no further."""
+    monkeypatch.setattr(_exchange, "_KNOWN", way == "straight")
+    monkeypatch.setattr(_transport, "_CLOSE_GRACE", 0.2)
+    # Later than the connection has taken all that it can take.
+    async with (
+        slow_reader(answer(413), after=0.3) as (url, _, _),
+        asyncio.timeout(30),
+        AsyncOmiClient(KEY, base_url=url) as client,
+    ):
+        with pytest.raises(OmiError, match="413"):
+            await client.request("POST", "/v1/dev/user/memories", json={"text": "x" * 30_000_000}, retry=ONCE)
+
+
+@pytest.mark.usefixtures("known")
+@pytest.mark.parametrize("encrypted", [False, True])
+async def test_given_up_while_it_was_sent(encrypted: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What was not sent when an attempt was given up is not sent afterwards."""
+    tls.trust(monkeypatch, tmp_path)
+    async with slow_reader(tls=tls.good() if encrypted else None) as (url, received, read_on):
+        async with AsyncOmiClient(KEY, base_url=url, timeout=Timeout(attempt=0.5), retry=ONCE) as client:
+            with pytest.raises(RequestTimeoutError) as given_up:
+                await client.request("PUT", "/v1/dev/user/memories", json={"text": "x" * 30_000_000})
+        assert "unknown" == given_up.value.outcome
+        await read_on()
+        assert 1 == len(received)
+        assert 30_000_000 > len(received[0])
+
+
+@pytest.mark.usefixtures("known")
+async def test_closed_before_a_byte_was_sent(side: Side, operation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that is closing when the request is to be sent has not sent it."""
+    plain = Connector.obtain
+
+    async def obtain(*arguments: Any) -> aiohttp.connector.Connection:
+        connection = await plain(*arguments)
+        assert connection.transport is not None
+        connection.transport.abort()
+        return connection
+
+    async with RawServer(fine) as server:
+        client = side.client(server.url, retry=ONCE)
+        with monkeypatch.context() as patch:
+            patch.setattr(Connector, "obtain", obtain)
+            error = await failure(side, client, operation)
+        assert (TransportError, "not_applied", True) == (type(error), error.outcome, error.retryable)
+        assert [] == server.log
