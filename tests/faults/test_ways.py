@@ -27,7 +27,7 @@ from omi_async import (
 from omi_async._exchange import Connector, Direct
 from tests.support import tls
 from tests.support.failures import failure
-from tests.support.raw import Exchange, RawServer, answer, conversation
+from tests.support.raw import Exchange, RawServer, answer, conversation, end_all
 from tests.support.sides import Side
 
 KEY = "omi_dev_key"
@@ -197,11 +197,11 @@ async def slow_reader(
         await go_on.wait()
         with suppress(ConnectionError):
             received[number] += await reader.read(-1)
-        writer.transport.abort()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.get_running_loop().create_task(serve(reader, writer))
         tasks.add(task)
+        task.add_done_callback(lambda _: writer.transport.abort())
 
     async def read_on() -> None:
         go_on.set()
@@ -212,8 +212,8 @@ async def slow_reader(
         port = server.sockets[0].getsockname()[1]
         yield f"{'https' if tls else 'http'}://127.0.0.1:{port}", received, read_on
     finally:
-        await read_on()
         server.close()
+        await end_all(tasks)
 
 
 @pytest.mark.parametrize("way", ["straight", "through"])
