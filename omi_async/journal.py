@@ -25,6 +25,7 @@ R = TypeVar("R")
 
 _FORMAT = 1
 _APPLICATION_ID = 0x4F4D494A  # "OMIJ" in the file's header: no other program's database is taken for a journal
+_PATIENCE = 0.5  # seconds that a run which is just ending gets to let go of its journal
 _BLOCK = 512  # rows of an earlier run that are read at once
 
 _SCHEMA = (
@@ -234,7 +235,9 @@ class Journal:
         try:
             with _opening:
                 _make(self._file)
-                connection = sqlite3.connect(self._file, timeout=0, isolation_level=None, check_same_thread=False)
+                connection = sqlite3.connect(
+                    self._file, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
+                )
                 # Held until it is closed or the process is gone; also keeps the WAL's index out of shared memory.
                 connection.execute("PRAGMA locking_mode = EXCLUSIVE")
                 connection.execute("PRAGMA synchronous = FULL")

@@ -291,7 +291,8 @@ async def test_slow_server(side: Side, operation: str) -> None:
         )
         outcomes = await _outcomes(client, operation, _ids(100))
         assert Counter({RequestTimeoutError: 100}) == Counter(map(type, outcomes))
-        assert 10 == server.peak
+        # The server hears of the end of an attempt after the client has begun the next one.
+        assert 10 <= server.peak <= 2 * 10
         assert 100 < server.requests
 
 

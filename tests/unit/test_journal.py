@@ -249,6 +249,17 @@ async def test_shared_commits(path: Path) -> None:
     await journal.aclose()
 
 
+async def test_waits_for_a_run_that_is_just_ending(path: Path) -> None:
+    """Another's hold on the journal that ends in a moment is no reason to refuse."""
+    await Journal(path, job="delete").aclose()
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN EXCLUSIVE")
+    ending = threading.Timer(0.02, other.close)
+    ending.start()
+    await Journal(path, job="delete").aclose()
+    ending.join()
+
+
 async def test_nothing_is_read_of_a_new_journal(path: Path) -> None:
     """A new journal, and the part of the input that no run came to, cost no look into the file."""
     journal = Journal(path, job="delete")
