@@ -2,10 +2,9 @@
 
 `ThroughSession` is `ClientSession.request`. More than a third of what a call costs is spent there, on redirects,
 cookies, proxies, traces and time-outs that a client's own session has no use for. So `Direct` asks the same connector
-for the same connections with the same parser behind them, and does without the session. What it uses has public
-names but no documentation: it is for the versions of aiohttp that it was tested with, and only while nobody has put
-something of theirs into aiohttp's session. Otherwise everything goes through the session, slower and with the same
-results.
+for the same connections with the same parser behind them, and does without the session. What it uses is not
+documented: it is for the versions of aiohttp that it was tested with, and only while nobody has put something of
+theirs into aiohttp's session. Otherwise everything goes through the session, slower and with the same results.
 """
 
 import asyncio
