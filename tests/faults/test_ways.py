@@ -26,6 +26,7 @@ from omi_async import (
 )
 from omi_async._exchange import Connector, Direct
 from tests.support import tls
+from tests.support.bulk import until
 from tests.support.failures import failure
 from tests.support.raw import Exchange, RawServer, answer, conversation, end_all
 from tests.support.sides import Side
@@ -283,4 +284,5 @@ async def test_closed_before_a_byte_was_sent(side: Side, operation: str, monkeyp
             patch.setattr(Connector, "obtain", obtain)
             error = await failure(side, client, operation)
         assert (TransportError, "not_applied", True) == (type(error), error.outcome, error.retryable)
+        await until(lambda: server.connections == 1 and server.open_connections == 0)
         assert [] == server.log
