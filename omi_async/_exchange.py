@@ -33,7 +33,7 @@ _KNOWN = aiohttp.__version__.startswith("3.14.")
 _BODY_LIMIT = 8 * 2**20  # bytes after decompression; the largest conversations seen are under one MiB
 _ERROR_BODY_LIMIT = 64 * 2**10
 _CHUNK = 64 * 2**10
-_PIECE = 64 * 2**10  # of a request's body, sent at once without asking whether the server reads it
+_LARGE = 64 * 2**10  # bytes of a request's body; more than that may be answered before the server has read it
 
 # Servers close idle connections too (uvicorn after 5 s): closing first avoids most of the races.
 _KEEPALIVE = 4.0  # seconds
@@ -184,7 +184,7 @@ class ThroughSession:
 
 def _piecewise(body: bytes | None) -> bytes | BytesIO | None:
     # In one piece, all of it would go out even if the attempt was given up.
-    return BytesIO(body) if body is not None and len(body) > _PIECE else body
+    return BytesIO(body) if body is not None and len(body) > _LARGE else body
 
 
 def _guard(authorization: str, origin: URL, *, borrowed: bool = False) -> aiohttp.ClientMiddlewareType:
@@ -223,8 +223,8 @@ class Direct:
             _KNOWN
             and not session.trace_configs
             and not session._middlewares
-            and _is_aiohttps(kind.request)
-            and _is_aiohttps(kind._request)
+            and _is_original(kind.request)
+            and _is_original(kind._request)
         )
 
     async def __call__(self, session: aiohttp.ClientSession, request: Request[Any], attempt: Attempt) -> Answer:
@@ -259,7 +259,7 @@ class Direct:
         return answer
 
 
-def _is_aiohttps(method: object) -> bool:
+def _is_original(method: object) -> bool:
     return type(method) is FunctionType and method.__code__.co_qualname.startswith("ClientSession.")
 
 
@@ -268,7 +268,7 @@ def _refused_unread(request: Request[Any], answer: Answer) -> bool:
 
     Nobody tells under TLS, and nobody knows what the server has read. But what it has granted, it has read.
     """
-    return request.body is not None and len(request.body) > _PIECE and answer.status >= 300
+    return request.body is not None and len(request.body) > _LARGE and answer.status >= 300
 
 
 def _drop(connection: aiohttp.connector.Connection) -> None:

@@ -612,7 +612,7 @@ MUTANTS: list[Mutant] = [
             "middlewares passed by",
             "            and not session._middlewares\n",
             "",
-            f"{_WAYS}test_middlewares_that_were_put_into_every_session_run",
+            f"{_WAYS}test_through_a_session_with_middlewares",
         ),
         (
             "traces passed by",

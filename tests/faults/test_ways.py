@@ -138,8 +138,8 @@ async def test_whoever_replaced_the_sessions_requests_sees_them(
 
 
 @pytest.mark.usefixtures("known")
-async def test_middlewares_that_were_put_into_every_session_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not with the client's requests, which have their own; but it is aiohttp that decides so."""
+async def test_through_a_session_with_middlewares(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which middlewares run for a request is left to aiohttp."""
     plain = aiohttp.ClientSession.__init__
 
     async def watch(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
@@ -223,9 +223,9 @@ async def slow_reader(
 async def test_answered_before_the_request_was_read(
     size: int, encrypted: bool, way: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A connection on which the rest of a request may be under way serves no other one, and closing does not hang."""
+    """A connection on which the rest of a request may be under way serves no other one."""
     monkeypatch.setattr(_exchange, "_KNOWN", way == "straight")
-    monkeypatch.setattr(_transport, "_CLOSE_GRACE", 0.2)
+    monkeypatch.setattr(_transport, "_CLOSE_GRACE", 0.2)  # through the session, closing takes as long
     tls.trust(monkeypatch, tmp_path)
     refusal = answer(413, {"detail": "too much"})
     async with slow_reader(refusal, tls=tls.good() if encrypted else None) as (url, received, _):
