@@ -176,6 +176,8 @@ CACHEGRIND = ("valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-o
 
 def instructions(name: str, base: str, operation: str, calls: int) -> int:
     """The instructions of a whole process that makes so many calls, counted by valgrind."""
+    with Worker(name, base, operation, 1, seed=0) as worker:
+        worker.run(1)  # Python compiles the modules here, and not while instructions are counted
     with Worker(name, base, operation, 1, seed=0, under=CACHEGRIND) as worker:
         worker.run(calls)
     found = _COUNTED.search(worker.told)
