@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from omi_async import _exchange
+from tests.support import inside, specimens
 from tests.support.clock import VirtualClock
 from tests.support.sides import Side
+from tests.support.specimens import Specimen
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -18,7 +19,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(autouse=True)
 def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.config.getoption("--through-session"):
-        monkeypatch.setattr(_exchange, "_KNOWN", False)
+        inside.go_straight(monkeypatch, False)
 
 
 @pytest.fixture(autouse=True)
@@ -36,9 +37,16 @@ async def side(request: pytest.FixtureRequest) -> AsyncIterator[Side]:
     await side.aclose()
 
 
-@pytest.fixture(params=["update", "delete"])
+@pytest.fixture(params=specimens.SPECIMENS, ids=lambda specimen: specimen.name)
+def specimen(request: pytest.FixtureRequest) -> Specimen:
+    """An operation of each effect in turn: for the laws."""
+    assert isinstance(request.param, Specimen)
+    return request.param
+
+
+@pytest.fixture(params=specimens.CHANGES)
 def operation(request: pytest.FixtureRequest) -> str:
-    """PATCH and DELETE in turn."""
+    """PATCH and DELETE in turn: for what is sent and read."""
     return str(request.param)
 
 

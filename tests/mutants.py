@@ -361,13 +361,13 @@ MUTANTS: list[Mutant] = [
             "a lost read in doubt",
             'if self._unknown and self._request.effect != "none" else',
             "if self._unknown else",
-            "tests/faults/test_reads.py::test_nothing_was_applied",
+            "tests/faults/test_outcomes.py::test_lost_for_good",
         ),
         (
             "a text sent twice",
             'if self._request.effect == "once":',
             'if self._request.effect == "twice":',
-            "tests/faults/test_creates.py::test_a_text_is_sent_once",
+            "tests/faults/test_outcomes.py::test_lost_once",
         ),
         (
             "somebody else's conflict waited for",

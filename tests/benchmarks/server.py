@@ -8,15 +8,13 @@ import asyncio
 import contextlib
 import http.client
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import cast
 
 from tests.benchmarks.contenders import ID
-from tests.support import bodies
+from tests.support import bodies, http1
 
 try:
     from uvloop import run
@@ -24,8 +22,6 @@ except ImportError:
     from asyncio import run
 
 _DELAY = 0.02  # seconds
-
-_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
 def conversation(segments: int) -> bytes:
@@ -62,8 +58,8 @@ def _answer(body: bytes) -> bytes:
 _DELETED = _answer(b'{"success":true}')
 
 
-class _Port(asyncio.Protocol):
-    """One connection. Requests come one at a time, in as many pieces as the client likes."""
+class _Port(http1.Port):
+    """One connection."""
 
     answered = 0
     """On all ports together."""
@@ -71,34 +67,17 @@ class _Port(asyncio.Protocol):
     def __init__(self, patched: bytes, delay: float | None) -> None:
         self._patched = patched
         self._delay = delay
-        self._received = b""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods alone
-
-    def data_received(self, data: bytes) -> None:
-        if self._received:
-            data = self._received + data
-        end = data.find(b"\r\n\r\n") + 4
-        if end < 4 or (data[:1] == b"P" and len(data) < end + self._length(data)):
-            self._received = data
-            return
-        self._received = b""
-        if data[:1] == b"G":
-            self._transport.write(_answer(b"%d" % _Port.answered))
+    def requested(self, request: http1.Request) -> None:
+        if request.method == "GET":
+            self.transport.write(_answer(b"%d" % _Port.answered))
             return
         _Port.answered += 1
-        answer = self._patched if data[:1] == b"P" else _DELETED
+        answer = self._patched if request.method == "PATCH" else _DELETED
         if self._delay is None:
-            self._transport.write(answer)
+            self.transport.write(answer)
         else:
-            asyncio.get_running_loop().call_later(self._delay, self._transport.write, answer)
-
-    def _length(self, data: bytes) -> int:
-        found = _LENGTH.search(data)
-        if found is None:
-            raise ValueError("a PATCH without Content-Length")
-        return int(found[1])
+            asyncio.get_running_loop().call_later(self._delay, self.transport.write, answer)
 
 
 async def _serve() -> None:

@@ -26,11 +26,11 @@ from omi_async import (
     ResponseError,
     ServerError,
     StatusError,
-    _protocol,
 )
-from omi_async._protocol import Answer, Request
+from tests.support import inside
 from tests.support.bodies import TIME, VALUES, bomb, compact, full, mutate, packed, perturb
 from tests.support.clock import VirtualClock
+from tests.support.inside import Answer, Request
 from tests.support.raw import Exchange, RawServer, answer, conversation, in_thread
 from tests.support.replies import FAILED, Call, Step, call, outcome, succeed
 from tests.support.scale import times
@@ -444,7 +444,7 @@ async def test_cookies_of_a_borrowed_session(operation: str) -> None:
 
 # Any body at all
 
-UPDATE, DELETE = _protocol.update_conversation("conv_1", "After", None), _protocol.delete_conversation("conv_1")
+UPDATE, DELETE = inside.update_conversation("conv_1", "After", None), inside.delete_conversation("conv_1")
 
 
 def read(request: object, body: bytes, status: int = 200) -> Conversation | Deletion | OmiError:
@@ -452,7 +452,7 @@ def read(request: object, body: bytes, status: int = 200) -> Conversation | Dele
     assert isinstance(request, Request)
     try:
         result = request.decode(Answer(status, body=body)) if status == 200 else None
-        result = result if status == 200 else _protocol.read(request, Answer(status, body=body))
+        result = result if status == 200 else inside.read(request, Answer(status, body=body))
     except ResponseError as error:
         assert 200 == status
         return checked(error)

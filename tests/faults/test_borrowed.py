@@ -39,16 +39,11 @@ from tests.support.canary import channels, hits, paths
 from tests.support.clock import VirtualClock
 from tests.support.proxy import Proxy
 from tests.support.raw import Exchange, RawServer, answer, conversation
+from tests.support.specimens import call
 
 SECRET = "5ca1ab1e0ddba11f00dfeedc0ffee000"
 KEY = f"omi_dev_{SECRET}"
 PREFIX = "/v1/dev/user/conversations/"
-
-
-async def call(client: AsyncOmiClient, operation: str, conversation_id: str = "conv_1", **settings: Any) -> object:
-    if operation == "update":
-        return await client.conversations.update(conversation_id, title="Design review", **settings)
-    return await client.conversations.delete(conversation_id, **settings)
 
 
 async def fine(exchange: Exchange) -> None:

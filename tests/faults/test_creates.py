@@ -12,7 +12,6 @@ from omi_async import (
     CreatedConversation,
     InvalidRequestError,
     NewTranscriptSegment,
-    RateLimitError,
     RequestTimeoutError,
     ResponseError,
     ServerError,
@@ -46,14 +45,7 @@ LOST: dict[str, Step] = {
 
 
 async def from_segments(side: Side, *steps: Step, **settings: Any) -> Call:
-    return await call(side, "create_from_segments", *steps, subject=SEGMENTS, **settings)
-
-
-@pytest.mark.parametrize("name", LOST)
-async def test_a_text_is_sent_once(side: Side, name: str) -> None:
-    """An attempt that may have made a conversation is the last one, and the error says so."""
-    done = await call(side, "create", LOST[name], succeed)
-    assert ("unknown", False, 1) == (done.failure.outcome, done.failure.retryable, done.requests)
+    return await call(side, "conversations.create_from_segments", *steps, subject=SEGMENTS, **settings)
 
 
 @pytest.mark.parametrize("name", LOST)
@@ -63,24 +55,6 @@ async def test_a_session_is_sent_again(side: Side, name: str) -> None:
     assert (MADE, 2) == (done.result, done.requests)
     assert done.log[0].body == done.log[1].body
     assert b"client_session_id" in done.log[0].body
-
-
-async def test_throttled(side: Side) -> None:
-    """A 429 has made nothing, so both are sent again after it; what is lost then is lost."""
-    done = await call(side, "create", THROTTLED, succeed)
-    assert (MADE, 2) == (done.result, done.requests)
-    done = await call(side, "create", THROTTLED, close, succeed)
-    assert ("unknown", False, 2) == (done.failure.outcome, done.failure.retryable, done.requests)
-    done = await call(side, "create", THROTTLED)
-    assert (RateLimitError, "not_applied", True) == (type(done.failure), done.failure.outcome, done.failure.retryable)
-
-
-async def test_no_connection(side: Side, clock: VirtualClock) -> None:
-    """Where no connection could be made nothing was sent, and a text is tried again like anything else."""
-    client = side.client("http://127.0.0.1:1", retry=clock.policy())
-    with pytest.raises(TransportError) as caught:
-        await side.call(client, "create", "Hello.")
-    assert ("not_applied", True, 3) == (caught.value.outcome, caught.value.retryable, caught.value.attempts)
 
 
 async def test_in_progress(side: Side) -> None:
@@ -115,7 +89,7 @@ FAULTS: list[dict[str, Any]] = [
 
 
 @pytest.mark.figure
-@pytest.mark.parametrize("operation", ["create", "create_from_segments"])
+@pytest.mark.parametrize("operation", ["create", "conversations.create_from_segments"])
 async def test_lost_answers(side: Side, operation: str, clock: VirtualClock, figure: Callable[..., None]) -> None:
     """Every lost answer of a transcript ends in exactly one conversation; of a text in one at most, told as unknown."""
     draw = random.Random(f"{side.name} {operation}")
@@ -126,7 +100,7 @@ async def test_lost_answers(side: Side, operation: str, clock: VirtualClock, fig
             if number % 25 == 0:  # a client's retry budget is made for outages; fresh ones keep the retries coming
                 client = side.client(sandbox.url, api_key=sandbox.api_key, retry=clock.policy())
             words = f"talk number {number}"
-            for _ in range(draw.choice((1, 2)) if operation == "create_from_segments" else 1):
+            for _ in range(draw.choice((1, 2)) if operation != "create" else 1):
                 sandbox.fail(**draw.choice(FAULTS))
             subject = words if operation == "create" else [NewTranscriptSegment(text=words, start=0, end=1)]
             result, error = await outcome(side, client, operation, subject=subject)
@@ -184,20 +158,15 @@ PROVOCATIONS: dict[str, tuple[type[Exception], Step, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("name", PROVOCATIONS)
-@pytest.mark.parametrize("operation", ["create", "create_from_segments"])
-async def test_nothing_said_is_shown(side: Side, operation: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nothing_said_is_shown(side: Side, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No text, no speaker and no place is in an error, in what a traceback shows, in a log or in the client."""
     kind, step, twist = PROVOCATIONS[name]
     settings = {"timeout": twist["timeout"]} if "timeout" in twist else {}
-    if operation == "create" and "end" in twist:
-        settings["text_source"] = "nothing known"
-    elif operation == "create_from_segments" and "times" in twist:
+    if "times" in twist:
         settings["client_session_id"] = "s" * 201
 
     def subject() -> Any:
         words: Any = TEXT.encode() if "encode" in twist else TEXT * twist.get("times", 1)
-        if operation == "create":
-            return words
         return [NewTranscriptSegment(text=words, start=0.0, end=twist.get("end", 1.0), speaker=CANARIES["speaker"])]
 
     with Watch(monkeypatch) as watch, in_thread(RawServer(in_turn(step))) as server:
@@ -206,7 +175,7 @@ async def test_nothing_said_is_shown(side: Side, operation: str, name: str, monk
             await asyncio.to_thread(client._bridge.run, asyncio.sleep(0))
             watch.overhear(client._bridge._thread.loop)
         with pytest.raises(kind) as caught:
-            await side.call(client, operation, subject(), **settings)
+            await side.call(client, "conversations.create_from_segments", subject(), **settings)
         assert kind is type(caught.value)
         texts = [*channels(caught.value), *paths(vars(caught.value)), *paths(client)]
     assert [] == hits([*texts, *watch.texts], CANARIES)

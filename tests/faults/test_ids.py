@@ -13,8 +13,9 @@ from typing import Self
 import pytest
 
 from omi_async import AsyncOmiClient, InvalidRequestError, RetryPolicy, Timeout
-from omi_async._protocol import Request, delete_conversation, update_conversation
 from omi_sync import OmiClient
+from tests.support import http1
+from tests.support.inside import Request, delete_conversation, update_conversation
 from tests.support.raw import conversation
 from tests.support.scale import times
 from tests.support.sides import KEY
@@ -116,37 +117,27 @@ def ids(count: int, seed: int) -> Iterator[str]:
             yield "".join(chr(draw.randrange(0x110000)) for _ in range(draw.randint(1, 6)))
 
 
-class Fast(asyncio.Protocol):
+class Fast(http1.Port):
     """One connection of a server that does nothing but take down request lines and say yes."""
 
     def __init__(self, server: "FastServer") -> None:
         self._server = server
-        self._rest = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        super().connection_made(transport)
         self._server.connections += 1
-        self._server.transports.add(transport)
+        self._server.transports.add(self.transport)
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._server.transports.discard(self._transport)
+        self._server.transports.discard(self.transport)
 
     def data_received(self, data: bytes) -> None:
         self._server.bytes_received += len(data)
-        self._rest += data
-        while True:
-            head, end, rest = self._rest.partition(b"\r\n\r\n")
-            if not end:
-                return
-            _, found, length = head.partition(b"\r\nContent-Length: ")
-            size = int(length.split(b"\r\n", 1)[0]) if found else 0
-            if len(rest) < size:
-                return
-            self._rest = rest[size:]
-            line = head.split(b"\r\n", 1)[0]
-            self._server.lines.append(line)
-            self._transport.write(self._server.answer(line))
+        super().data_received(data)
+
+    def requested(self, request: http1.Request) -> None:
+        self._server.lines.append(request.line)
+        self.transport.write(self._server.answer(request.line))
 
 
 class FastServer:

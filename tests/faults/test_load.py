@@ -24,12 +24,12 @@ from omi_async import (
     ServerError,
     Timeout,
 )
-from omi_async._protocol import Answer
 from omi_async.retry import Budget
 from omi_sync import OmiClient, _bridge
 from tests.support import storm, truth
 from tests.support.clock import VirtualClock
-from tests.support.raw import Exchange, RawServer, answer
+from tests.support.inside import Answer
+from tests.support.raw import Exchange, RawServer, answer, in_thread
 from tests.support.scale import times
 from tests.support.sides import KEY, Side
 from tests.support.truth import CHOICES, Choice, Truth
@@ -314,7 +314,7 @@ async def test_queue_counts_to_the_whole_call_only(side: Side, operation: str) -
 def test_no_thread_is_left(operation: str) -> None:
     """However many synchronous clients come and go, each one's thread has ended when its `close` returns."""
     before = set(threading.enumerate())
-    with truth.in_thread(Truth()) as server:
+    with in_thread(Truth()) as server:
         serving = set(threading.enumerate()) - before
         for number in range(20):
             with OmiClient(KEY, base_url=server.url) as client:
@@ -406,9 +406,9 @@ async def test_nothing_is_kept(side: Side, monkeypatch: pytest.MonkeyPatch, figu
                 except OmiError:
                     pass
         else:
-            await asyncio.to_thread(in_thread, client, number)
+            await asyncio.to_thread(blocking_calls, client, number)
 
-    def in_thread(client: OmiClient, number: int) -> None:
+    def blocking_calls(client: OmiClient, number: int) -> None:
         for index in range(number):
             try:
                 client.conversations.delete(f"conv_{count}_{index}")

@@ -37,13 +37,14 @@ from omi_async import (
     Timeout,
     TransportError,
     UnprocessableEntityError,
-    _transport,
 )
 from omi_sync import OmiClient
+from tests.support import inside, specimens
 from tests.support.canary import CHANNELS, Watch, as_pytest_shows_it, channels, hits, paths
 from tests.support.clock import VirtualClock
 from tests.support.raw import Exchange, RawServer, Script, answer, conversation, in_thread, success
 from tests.support.sides import Side
+from tests.support.specimens import Specimen
 
 CANARIES = {
     "key": "5ca1ab1e0ddba11f00dfeedc0ffee000",
@@ -53,6 +54,14 @@ CANARIES = {
 }
 SECRET_KEY = f"omi_dev_{CANARIES['key']}"
 TITLE, BODY, REFUSED = CANARIES["title"], CANARIES["body"], CANARIES["refused"]
+
+SAID: dict[str, tuple[list[Any], dict[str, Any]]] = {
+    "update": (["conv_1"], {"title": TITLE}),
+    "delete": (["conv_1"], {}),
+    "create": ([TITLE], {}),
+    "get": (["conv_1"], {}),
+}
+"""What a call of each specimen says; a secret, where it can say one."""
 
 ECHO = {"X-Echo": SECRET_KEY, "X-Said": BODY, "WWW-Authenticate": f"Bearer {SECRET_KEY}"}
 
@@ -68,7 +77,7 @@ class Provocation:
 
 
 async def plain_call(side: Side, client: Any, operation: str) -> object:
-    return await side.call(client, operation, **({"title": TITLE} if operation == "update" else {}))
+    return await side.call(client, operation, *SAID[operation][0], **SAID[operation][1])
 
 
 def answers(data: bytes, *, close: bool = False) -> Script:
@@ -101,7 +110,7 @@ async def hangs(exchange: Exchange) -> None:
 async def refused_text(side: Side, client: Any, operation: str) -> object:
     if operation == "update":
         return await side.call(client, operation, title=REFUSED * 20)
-    return await side.call(client, operation, "../memories/m1")
+    return await side.call(client, operation, REFUSED * 4000 if operation == "create" else "../memories/m1")
 
 
 async def refused_type(side: Side, client: Any, operation: str) -> object:
@@ -111,8 +120,8 @@ async def refused_type(side: Side, client: Any, operation: str) -> object:
 
 
 async def refused_setting(side: Side, client: Any, operation: str) -> object:
-    title = {"title": TITLE} if operation == "update" else {}
-    return await side.call(client, operation, timeout=Timeout(total=-1.0) if not title else -1.0, **title)
+    subject, settings = SAID[operation]
+    return await side.call(client, operation, *subject, timeout=-1.0 if settings else Timeout(total=-1.0), **settings)
 
 
 async def after_closing(side: Side, client: Any, operation: str) -> object:
@@ -123,7 +132,7 @@ async def after_closing(side: Side, client: Any, operation: str) -> object:
 
 async def while_closing(side: Side, client: Any, operation: str) -> object:
     call = asyncio.ensure_future(plain_call(side, client, operation))
-    while not transport(client)._sending:
+    while not inside.transport(client)._sending:
         await asyncio.sleep(0.001)
     await close(client)
     return await call
@@ -131,16 +140,16 @@ async def while_closing(side: Side, client: Any, operation: str) -> object:
 
 async def on_a_wrong_loop(side: Side, client: Any, operation: str) -> object:
     await plain_call(side, client, operation)
-    title = {"title": TITLE} if operation == "update" else {}
-    method = getattr(client.conversations, operation)
+    subject, settings = SAID[operation]
     if isinstance(client, AsyncOmiClient):
-        return await asyncio.to_thread(lambda: asyncio.run(method("conv_1", **title)))
+        call = specimens.call(client, operation, *subject, **settings)
+        return await asyncio.to_thread(asyncio.run, call)
 
-    async def call() -> object:
-        return method("conv_1", **title)
+    async def call_here() -> object:
+        return specimens.call(client, operation, *subject, **settings)
 
     loop = own_loop(client)
-    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call(), loop))
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call_here(), loop))
 
 
 FIELDS: dict[str, Any] = {"overview": BODY, "emoji": BODY, "category": "work", "action_items": [], "events": []}
@@ -220,12 +229,6 @@ PROVOCATIONS: dict[str, Provocation] = {
         ServerError, refusal(503, {"code": f"no {SECRET_KEY}", "message": SECRET_KEY, "retryable": True})
     ),
 }
-
-
-def transport(client: Any) -> _transport.Transport:
-    target = client if isinstance(client, AsyncOmiClient) else client._bridge.target
-    assert isinstance(target._transport, _transport.Transport)
-    return target._transport
 
 
 def own_loop(client: OmiClient) -> asyncio.AbstractEventLoop:
@@ -327,15 +330,15 @@ def test_the_search_finds_what_is_there(place: str) -> None:
 @pytest.mark.figure
 @pytest.mark.scenario(130, 131, 132)
 async def test_no_secret_is_shown(
-    side: Side, operation: str, monkeypatch: pytest.MonkeyPatch, figure: Callable[..., None]
+    side: Side, specimen: Specimen, monkeypatch: pytest.MonkeyPatch, figure: Callable[..., None]
 ) -> None:
     """No channel of any error, log, warning or object shows the key, a title or a body."""
-    monkeypatch.setattr(_transport, "_CLOSE_GRACE", 0.01)
+    inside.close_at_once(monkeypatch)
     found: list[tuple[str, str, str]] = []
     looked_at = written = 0
     for name, provocation in PROVOCATIONS.items():
         with Watch(monkeypatch) as watch:
-            texts = await provoke(side, operation, provocation, watch)
+            texts = await provoke(side, specimen.name, provocation, watch)
         texts += watch.texts
         written += len(watch.texts)
         looked_at += len(texts)
@@ -343,7 +346,7 @@ async def test_no_secret_is_shown(
     assert [] == found
     assert written > len(PROVOCATIONS)
     figure(
-        f"secrets, {side.name}, {operation}",
+        f"secrets, {side.name}, {specimen.name}",
         error_classes=len(SINGLE),
         provocations=len(PROVOCATIONS),
         channels=len(CHANNELS) + 7,  # assertion, caught, issue, log, log record, warning, insides
@@ -354,16 +357,16 @@ async def test_no_secret_is_shown(
 
 @pytest.mark.scenario(131)
 @pytest.mark.parametrize("name", PROVOCATIONS)
-async def test_nothing_hangs_on(side: Side, operation: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nothing_hangs_on(side: Side, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error stands alone: no cause, no context, no note, no frame of a library below the client's own."""
-    monkeypatch.setattr(_transport, "_CLOSE_GRACE", 0.01)
+    inside.close_at_once(monkeypatch)
     provocation = PROVOCATIONS[name]
     with in_thread(RawServer(provocation.script)) as server:
         client = side.client(
             server.url, api_key=SECRET_KEY, **{"retry": VirtualClock().policy(), **provocation.settings}
         )
         with pytest.raises(provocation.error) as caught:
-            await (provocation.call or plain_call)(side, client, operation)
+            await (provocation.call or plain_call)(side, client, "update")
     assert (None, None) == (caught.value.__cause__, caught.value.__context__)
     assert not hasattr(caught.value, "__notes__")
     if name in ("reset", "no JSON", "422", "503"):
@@ -534,16 +537,16 @@ async def test_the_insides_of_a_client(side: Side, operation: str) -> None:
     async with RawServer(script) as server:
         client = side.client(server.url, api_key=SECRET_KEY)
         await plain_call(side, client, operation)
-        session = transport(client)._session
+        session = inside.transport(client)._session
         assert session is not None
-        things: list[Any] = [client, client.conversations, transport(client), session, session.connector]
+        things: list[Any] = [client, client.conversations, inside.transport(client), session, session.connector]
         call = asyncio.ensure_future(plain_call(side, client, operation))
         await under_way.wait()
         for thing in things:
-            inside = list(paths(thing))
+            found = list(paths(thing))
             assert "http" in repr(client)
             assert [] == hits(
-                [("repr", f"{thing!r} {thing}"), ("vars", repr(getattr(thing, "__dict__", {}))), *inside], CANARIES
+                [("repr", f"{thing!r} {thing}"), ("vars", repr(getattr(thing, "__dict__", {}))), *found], CANARIES
             )
         enough.set()
         await call

@@ -21,11 +21,9 @@ from omi_async import (
     RetryPolicy,
     Timeout,
     TransportError,
-    _exchange,
-    _transport,
 )
 from omi_async._exchange import Connector, Direct
-from tests.support import tls
+from tests.support import inside, tls
 from tests.support.bulk import until
 from tests.support.failures import failure
 from tests.support.raw import Exchange, RawServer, answer, conversation, end_all
@@ -56,7 +54,7 @@ async def test_the_same_requests(call: str, path: str, monkeypatch: pytest.Monke
     """Line, headers and body are the same both ways."""
     async with RawServer(fine) as server:
         for known in (True, False):
-            monkeypatch.setattr(_exchange, "_KNOWN", known)
+            inside.go_straight(monkeypatch, known)
             async with AsyncOmiClient(KEY, base_url=server.url + path, user_agent="bot/1") as client:
                 await CALLS[call](client)
     straight, through = server.log
@@ -75,7 +73,7 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 @pytest.fixture
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if this aiohttp were one of the known ones, and whatever the suite was asked to do."""
-    monkeypatch.setattr(_exchange, "_KNOWN", True)
+    inside.go_straight(monkeypatch, True)
 
 
 @pytest.mark.usefixtures("known")
@@ -87,7 +85,7 @@ async def test_through_the_session_with_another_aiohttp(
     session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A version that has not been looked at yet is used by its documented interface alone."""
-    monkeypatch.setattr(_exchange, "_KNOWN", False)
+    inside.go_straight(monkeypatch, False)
     assert not Direct.suits(session)
 
 
@@ -224,8 +222,8 @@ async def test_answered_before_the_request_was_read(
     size: int, encrypted: bool, way: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A connection on which the rest of a request may be under way serves no other one."""
-    monkeypatch.setattr(_exchange, "_KNOWN", way == "straight")
-    monkeypatch.setattr(_transport, "_CLOSE_GRACE", 0.2)  # through the session, closing takes as long
+    inside.go_straight(monkeypatch, way == "straight")
+    inside.close_at_once(monkeypatch, 0.2)  # through the session, closing takes as long
     tls.trust(monkeypatch, tmp_path)
     refusal = answer(413, {"detail": "too much"})
     async with slow_reader(refusal, tls=tls.good() if encrypted else None) as (url, received, _):
@@ -240,8 +238,8 @@ async def test_answered_before_the_request_was_read(
 @pytest.mark.parametrize("way", ["straight", "through"])
 async def test_closing_while_nobody_reads(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Closing does not wait for ever for a server that has answered and reads no further."""
-    monkeypatch.setattr(_exchange, "_KNOWN", way == "straight")
-    monkeypatch.setattr(_transport, "_CLOSE_GRACE", 0.2)
+    inside.go_straight(monkeypatch, way == "straight")
+    inside.close_at_once(monkeypatch, 0.2)
     # Later than the connection has taken all that it can take.
     async with (
         slow_reader(answer(413), after=0.3) as (url, _, _),

@@ -25,7 +25,7 @@ from omi_async import (
     Deletion,
     RateLimitError,
 )
-from omi_async._convert import structure
+from tests.support.inside import structure
 from tests.support.raw import Exchange, RawServer, answer, conversation, in_thread
 from tests.support.scale import times
 from tests.support.subprocesses import finish, start, wait_until

@@ -21,6 +21,7 @@ from omi_async.retry import Budget
 from tests.support.raw import Exchange, RawServer, answer, success
 from tests.support.scale import times
 from tests.support.sides import KEY
+from tests.support.specimens import Specimen, call
 
 _CA = trustme.CA()
 
@@ -30,12 +31,6 @@ _SLOW = 8  # loop steps that slow servers and waits take between two signs of li
 async def _steps(count: int) -> None:
     for _ in range(count):
         await asyncio.sleep(0)
-
-
-def _call(client: AsyncOmiClient, operation: str) -> Coroutine[Any, Any, object]:
-    if operation == "update":
-        return client.conversations.update("conv_1", title="Design review")
-    return client.conversations.delete("conv_1")
 
 
 async def _succeed(exchange: Exchange) -> None:
@@ -52,7 +47,7 @@ async def _answer_in_pieces(exchange: Exchange) -> None:
 
 async def _fail_first(exchange: Exchange) -> None:
     if exchange.number % 2:
-        await exchange.send(answer(503, {"detail": "busy"}))
+        await exchange.send(answer(429, {"detail": "busy"}))
     else:
         await exchange.succeed()
 
@@ -138,7 +133,7 @@ def _open_files() -> int:
 @pytest.mark.figure
 @pytest.mark.scenario(138)
 @pytest.mark.parametrize("phase", _PHASES.values(), ids=_PHASES.keys())
-async def test_cancelled_at_every_step(operation: str, phase: _Phase, figure: Callable[..., None]) -> None:
+async def test_cancelled_at_every_step(specimen: Specimen, phase: _Phase, figure: Callable[..., None]) -> None:
     """Wherever a call is cancelled, the cancellation comes out, nothing stays taken, and the next call works."""
     files = _open_files()
     slowest, arrived, step = 0.0, 0, -1
@@ -149,12 +144,12 @@ async def test_cancelled_at_every_step(operation: str, phase: _Phase, figure: Ca
             assert step < 1000
             async with _client(phase, server) as client:
                 if phase.warm:
-                    await _call(client, operation)
-                other = asyncio.create_task(_call(client, operation)) if phase.behind_another else None
+                    await call(client, specimen.name)
+                other = asyncio.create_task(call(client, specimen.name)) if phase.behind_another else None
                 if other is not None:
                     await _steps(1)
                 before = len(server.log)
-                task = asyncio.create_task(_call(client, operation))
+                task = asyncio.create_task(call(client, specimen.name))
                 await _steps(step)
                 under_way = task.cancel()
                 asked = time.perf_counter()
@@ -167,13 +162,13 @@ async def test_cancelled_at_every_step(operation: str, phase: _Phase, figure: Ca
                 assert (0, 0, 0, 0) == _in_use(client), f"step {step}"
                 arrived += len(server.log) - before - phase.behind_another > 0
                 if phase.script is _fail_first and len(server.log) % 2:
-                    await _call(client, operation)  # the server is due to succeed
-                await _call(client, operation)
+                    await call(client, specimen.name)  # the server is due to succeed
+                await call(client, specimen.name)
     assert step > 3
     await _becomes(files, _open_files)
     name = next(name for name, each in _PHASES.items() if each is phase)
     figure(
-        f"cancellation {name}, {operation}",
+        f"cancellation {name}, {specimen.name}",
         steps=step,
         requests_that_had_arrived=arrived,
         leaks=0,
@@ -182,14 +177,14 @@ async def test_cancelled_at_every_step(operation: str, phase: _Phase, figure: Ca
 
 
 @pytest.mark.scenario(138)
-async def test_cancelled_while_the_client_closes(operation: str) -> None:
+async def test_cancelled_while_the_client_closes() -> None:
     """A call cancelled at any step of the client's closing leaves nothing behind, and the closing ends."""
     files, step, under_way = _open_files(), -1, True
     async with RawServer(_answer_late) as server:
         while under_way:
             step += 1
             client = AsyncOmiClient(KEY, base_url=server.url)
-            task = asyncio.create_task(_call(client, operation))
+            task = asyncio.create_task(call(client, "update"))
             while not client._transport._sending:
                 await asyncio.sleep(0)
             closing = asyncio.create_task(client.aclose())
@@ -203,14 +198,14 @@ async def test_cancelled_while_the_client_closes(operation: str) -> None:
 
 
 @pytest.mark.scenario(138)
-async def test_closing_cancelled(operation: str) -> None:
+async def test_closing_cancelled() -> None:
     """Cancelling the closing itself, at any step, still closes: the call under way ends and nothing leaks."""
     files, step, under_way = _open_files(), -1, True
     async with RawServer(_answer_late) as server:
         while under_way:
             step += 1
             client = AsyncOmiClient(KEY, base_url=server.url)
-            task = asyncio.create_task(_call(client, operation))
+            task = asyncio.create_task(call(client, "update"))
             while not client._transport._sending:
                 await asyncio.sleep(0)
             closing = asyncio.create_task(client.aclose())
@@ -230,7 +225,7 @@ async def test_closing_cancelled(operation: str) -> None:
 
 
 @pytest.mark.scenario(138)
-async def test_cancelled_wait_costs_no_budget(operation: str) -> None:
+async def test_cancelled_wait_costs_no_budget() -> None:
     """A retry that was cancelled before it was made is given back to the client's budget."""
     waiting = asyncio.Event()
 
@@ -242,7 +237,7 @@ async def test_cancelled_wait_costs_no_budget(operation: str) -> None:
         RawServer(_fail_first) as server,
         AsyncOmiClient(KEY, base_url=server.url, retry=RetryPolicy(sleep=sleep)) as client,
     ):
-        task = asyncio.create_task(_call(client, operation))
+        task = asyncio.create_task(call(client, "update"))
         await waiting.wait()
         task.cancel()
         await asyncio.wait([task])
@@ -265,13 +260,11 @@ async def _by_wait_for(call: Coroutine[Any, Any, object]) -> None:
 
 @pytest.mark.scenario(139)
 @pytest.mark.parametrize("limited", [_by_timeout, _by_wait_for], ids=["timeout", "wait_for"])
-async def test_time_limit_of_the_caller(
-    operation: str, limited: Callable[[Coroutine[Any, Any, object]], Awaitable[None]]
-) -> None:
+async def test_time_limit_of_the_caller(limited: Callable[[Coroutine[Any, Any, object]], Awaitable[None]]) -> None:
     """A time limit around a call stays the caller's own TimeoutError, and no cancellation is left over."""
     async with RawServer(_hang) as server, AsyncOmiClient(KEY, base_url=server.url) as client:
         with pytest.raises(TimeoutError) as caught:
-            await limited(_call(client, operation))
+            await limited(call(client, "update"))
         assert TimeoutError is caught.type
         task = asyncio.current_task()
         assert task is not None
@@ -280,7 +273,7 @@ async def test_time_limit_of_the_caller(
 
 
 @pytest.mark.scenario(139)
-async def test_both_limits_at_once(operation: str) -> None:
+async def test_both_limits_at_once() -> None:
     """Where the caller's limit and the attempt's run out in one loop step, a TimeoutError comes out, and once."""
     task = asyncio.current_task()
     assert task is not None
@@ -298,7 +291,7 @@ async def test_both_limits_at_once(operation: str) -> None:
 
 
 @pytest.mark.scenario(139)
-async def test_own_limit_under_a_longer_one(operation: str) -> None:
+async def test_own_limit_under_a_longer_one() -> None:
     """An attempt's own limit inside a longer one of the caller's is retried, and does not count as cancelling."""
 
     async def script(exchange: Exchange) -> None:
@@ -312,17 +305,17 @@ async def test_own_limit_under_a_longer_one(operation: str) -> None:
         AsyncOmiClient(KEY, base_url=server.url, timeout=Timeout(attempt=0.2), retry=policy) as client,
         asyncio.timeout(30),
     ):
-        await _call(client, operation)
+        await call(client, "update")
         task = asyncio.current_task()
         assert task is not None
         assert (0, 2) == (task.cancelling(), len(server.log))
 
 
 @pytest.mark.scenario(139)
-async def test_cancelled_twice(operation: str) -> None:
+async def test_cancelled_twice() -> None:
     """A second cancellation adds nothing: one CancelledError, both counted, one request."""
     async with RawServer(_hang) as server, AsyncOmiClient(KEY, base_url=server.url) as client:
-        task = asyncio.create_task(_call(client, operation))
+        task = asyncio.create_task(call(client, "update"))
         await _becomes(1, lambda: len(server.log))
         task.cancel("first")
         task.cancel("second")
@@ -334,7 +327,7 @@ async def test_cancelled_twice(operation: str) -> None:
 
 
 @pytest.mark.scenario(139)
-async def test_task_group(operation: str) -> None:
+async def test_task_group() -> None:
     """A call in a task group whose other task fails is cancelled and adds no error of its own."""
     async with RawServer(_hang) as server, AsyncOmiClient(KEY, base_url=server.url) as client:
 
@@ -344,7 +337,7 @@ async def test_task_group(operation: str) -> None:
 
         with pytest.raises(ExceptionGroup) as caught:
             async with asyncio.TaskGroup() as group:
-                task = group.create_task(_call(client, operation))
+                task = group.create_task(call(client, "update"))
                 group.create_task(fail())
         assert [LookupError] == [type(error) for error in caught.value.exceptions]
         assert task.cancelled()
@@ -352,16 +345,16 @@ async def test_task_group(operation: str) -> None:
 
 
 @pytest.mark.scenario(139)
-async def test_caller_catches_the_cancellation(operation: str) -> None:
+async def test_caller_catches_the_cancellation() -> None:
     """A caller that catches the cancellation, and takes it back, can call again from the same task."""
     async with RawServer(_succeed) as server, AsyncOmiClient(KEY, base_url=server.url) as client:
         task = asyncio.current_task()
         assert task is not None
         asyncio.get_running_loop().call_soon(task.cancel)
         with pytest.raises(asyncio.CancelledError):
-            await _call(client, operation)
+            await call(client, "update")
         task.uncancel()
-        await _call(client, operation)
+        await call(client, "update")
         with pytest.raises(RequestTimeoutError):
             await client.conversations.delete("conv_1", timeout=1e-9)
 
@@ -381,7 +374,7 @@ async def test_cancelled_as_the_answer_arrives(operation: str, figure: Callable[
         for number in range(rounds):
             gate.clear()
             arrived = len(server.log)
-            task = asyncio.create_task(_call(client, operation))
+            task = asyncio.create_task(call(client, operation))
             while len(server.log) == arrived:
                 await asyncio.sleep(0)
             gate.set()

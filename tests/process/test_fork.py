@@ -1,15 +1,15 @@
 """Fork: the child starts afresh, and nothing it does or leaves undone reaches the parent's calls."""
 
 import asyncio
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.support.raw import Exchange, RawServer, answer, conversation, in_thread
+from tests.support.raw import Exchange, RawServer, answer, in_thread
 from tests.support.scale import FULL, times
+from tests.support.specimens import Specimen
 from tests.support.subprocesses import STRICT, run
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
@@ -19,6 +19,7 @@ _OPTIONS = (*STRICT, "-W", "ignore:This process:DeprecationWarning")
 
 _PRELUDE = '''
 import os, signal, sys, threading, traceback
+from tests.support.specimens import call, id_of
 
 def fork(work, limit=30):
     """Run `work` in a child that ends like a program of its own; gives back the child's id."""
@@ -38,12 +39,9 @@ def ended(pid):
     """The child's exit code, negative if a signal ended it."""
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
-def call(client, operation, name):
-    """One call; an answer meant for somebody else is not its result."""
-    if operation == "delete":
-        return client.conversations.delete(name).conversation_id == name
-    conversation = client.conversations.update(name, title="title of " + name)
-    return (conversation.id, conversation.structured.title) == (name, "title of " + name)
+def told(client, operation, name):
+    """Whether a call was given its own answer, and not one meant for somebody else."""
+    return id_of(call(client, operation, name)) == name
 
 def worker(target):
     thread = threading.Thread(target=target)
@@ -56,55 +54,52 @@ def _program(source: str) -> str:
     return _PRELUDE + "\n".join(line.removeprefix("        ") for line in source.splitlines())
 
 
-async def _echo(exchange: Exchange) -> None:
-    """Answer with the id and the title that were sent."""
-    name = exchange.path.rpartition("/")[2]
+async def _answer_late(exchange: Exchange) -> None:
+    """Answer a little late and out of order, with the name that was sent."""
     await asyncio.sleep(exchange.number % 3 / 1000)
-    if exchange.method == "DELETE":
-        await exchange.send(answer(200, {"success": True}))
-        return
-    body = conversation(name)
-    body["structured"]["title"] = json.loads(exchange.body)["title"]
-    await exchange.send(answer(200, body))
+    if exchange.method == "POST":
+        await exchange.send(answer(200, {"id": exchange.name, "status": "completed", "discarded": False}))
+    else:
+        await exchange.succeed()
 
 
 def _names(server: RawServer) -> list[str]:
-    return [exchange.path.rpartition("/")[2] for exchange in server.log]
+    return [exchange.name for exchange in server.log]
 
 
 @pytest.mark.scenario(147)
-def test_fork_before_first_use(operation: str) -> None:
+def test_fork_before_first_use(specimen: Specimen) -> None:
     """A client built before the fork and first used after it works on both sides, each on its own connection."""
     source = """
         from omi_sync import OmiClient
         url, operation = sys.argv[1:]
         client = OmiClient(base_url=url)
-        pid = fork(lambda: print(call(client, operation, "child")))
-        print(ended(pid), call(client, operation, "parent"))
+        pid = fork(lambda: print(told(client, operation, "child")))
+        print(ended(pid), told(client, operation, "parent"))
         client.close()
         """
-    with in_thread(RawServer(_echo)) as server:
-        result = run(_program(source), server.url, operation, options=_OPTIONS).check()
+    with in_thread(RawServer(_answer_late)) as server:
+        result = run(_program(source), server.url, specimen.name, options=_OPTIONS).check()
         assert ["True", "0 True"] == result.lines
         assert (["child", "parent"], 2) == (_names(server), server.connections)
 
 
 @pytest.mark.scenario(148)
 @pytest.mark.parametrize("leaving", ["os._exit", "sys.exit", "closed", "collected"])
-def test_fork_after_use(operation: str, leaving: str) -> None:
+def test_fork_after_use(leaving: str) -> None:
     """However the child leaves its copy of a used client, its calls are its own and the parent's connection lasts."""
     source = """
         import gc
         from omi_sync import OmiClient
         url, operation, leaving = sys.argv[1:]
         client = OmiClient(base_url=url)
-        print(call(client, operation, "before"))
+        print(told(client, operation, "before"))
         sys.stdout.flush()
         pid = os.fork()
         if pid == 0:
             signal.alarm(30)
             if leaving != "collected":
-                print(call(client, operation, "child"))
+                print(told(client, operation, "child"))
             if leaving == "closed":
                 client.close()
             if leaving == "collected":
@@ -118,13 +113,13 @@ def test_fork_after_use(operation: str, leaving: str) -> None:
                 sys.exit()
             client.close()
             sys.exit()
-        print(ended(pid), call(client, operation, "after"))
+        print(ended(pid), told(client, operation, "after"))
         client.close()
         """
-    with in_thread(RawServer(_echo)) as server:
-        result = run(_program(source), server.url, operation, leaving, options=_OPTIONS).check()
+    with in_thread(RawServer(_answer_late)) as server:
+        result = run(_program(source), server.url, "update", leaving, options=_OPTIONS).check()
         assert ["True", "True", "0 True"] == result.lines
-        connections = {exchange.path.rpartition("/")[2]: exchange.connection for exchange in server.log}
+        connections = {exchange.name: exchange.connection for exchange in server.log}
         assert 1 == connections["before"] == connections["after"]
         assert 2 == connections.get("child", 2)
 
@@ -135,18 +130,18 @@ def test_closed_before_the_fork() -> None:
     source = """
         from omi_sync import ClientClosedError, OmiClient
         client = OmiClient(base_url=sys.argv[1])
-        call(client, "delete", "before")
+        told(client, "delete", "before")
         client.close()
 
         def child():
             try:
-                call(client, "delete", "child")
+                told(client, "delete", "child")
             except ClientClosedError:
                 print(client.closed)
 
         print(ended(fork(child)))
         """
-    with in_thread(RawServer(_echo)) as server:
+    with in_thread(RawServer(_answer_late)) as server:
         result = run(_program(source), server.url, options=_OPTIONS).check()
         assert (["True", "0"], ["before"]) == (result.lines, _names(server))
 
@@ -167,7 +162,7 @@ def test_forks_among_calls(operation: str, figure: Callable[..., None]) -> None:
             while not stop.is_set():
                 name = f"parent_{next(numbers)}"
                 try:
-                    if not call(client, operation, name):
+                    if not told(client, operation, name):
                         wrong.append(name)
                 except Exception as error:
                     wrong.append(repr(error))
@@ -177,12 +172,12 @@ def test_forks_among_calls(operation: str, figure: Callable[..., None]) -> None:
         for fork_number in range(forks):
             def child():
                 for number in range(5):
-                    assert call(client, operation, f"child_{fork_number}_{number}")
+                    assert told(client, operation, f"child_{fork_number}_{number}")
                 if fork_number % 3 == 0:
                     client.close()
 
             pid = fork(child)
-            call(client, operation, f"main_{fork_number}") or wrong.append(fork_number)
+            told(client, operation, f"main_{fork_number}") or wrong.append(fork_number)
             codes.append(ended(pid))
         stop.set()
         for thread in threads:
@@ -190,7 +185,7 @@ def test_forks_among_calls(operation: str, figure: Callable[..., None]) -> None:
         client.close()
         print(set(codes), wrong, next(numbers))
         """
-    with in_thread(RawServer(_echo)) as server:
+    with in_thread(RawServer(_answer_late)) as server:
         limit = 900 if FULL else 120
         result = run(_program(source), server.url, operation, forks, options=_OPTIONS, limit=limit).check()
         names = _names(server)
@@ -205,17 +200,17 @@ def test_forks_among_calls(operation: str, figure: Callable[..., None]) -> None:
 
 @pytest.mark.scenario(149)
 @pytest.mark.parametrize("forking", ["main thread", "other thread"])
-def test_fork_while_a_call_hangs(operation: str, forking: str) -> None:
+def test_fork_while_a_call_hangs(specimen: Specimen, forking: str) -> None:
     """The parent's call under way during a fork completes after the child has called, collected and exited."""
     release = asyncio.Event()
 
     async def script(exchange: Exchange) -> None:
-        if exchange.path.endswith("child"):
-            await _echo(exchange)
+        if exchange.name == "child":
+            await _answer_late(exchange)
             release.set()
         else:
             await release.wait()
-            await _echo(exchange)
+            await _answer_late(exchange)
 
     source = """
         import gc, time
@@ -225,7 +220,7 @@ def test_fork_while_a_call_hangs(operation: str, forking: str) -> None:
 
         def child():
             gc.collect()
-            print(call(client, operation, "child"))
+            print(told(client, operation, "child"))
             client.close()
             gc.collect()
 
@@ -237,24 +232,24 @@ def test_fork_while_a_call_hangs(operation: str, forking: str) -> None:
 
         codes = []
         if forking == "main thread":
-            thread = worker(lambda: print(call(client, operation, "parent")))
+            thread = worker(lambda: print(told(client, operation, "parent")))
             wait_and_fork()
         else:
             thread = worker(wait_and_fork)
-            print(call(client, operation, "parent"))
+            print(told(client, operation, "parent"))
         thread.join()
         print(codes)
         client.close()
         """
     with in_thread(RawServer(script)) as server:
-        result = run(_program(source), server.url, operation, forking, options=_OPTIONS).check()
+        result = run(_program(source), server.url, specimen.name, forking, options=_OPTIONS).check()
         assert ["True", "True", "[0]"] == result.lines
         assert {"parent", "child"} == set(_names(server))
 
 
 @pytest.mark.scenario(149)
 @pytest.mark.parametrize("moment", ["with the lock held", "with the loop starting"])
-def test_fork_while_the_thread_starts(operation: str, moment: str) -> None:
+def test_fork_while_the_thread_starts(moment: str) -> None:
     """A fork in the middle of another thread's first call harms neither: the child's client starts anew."""
     source = """
         import time
@@ -277,12 +272,12 @@ def test_fork_while_the_thread_starts(operation: str, moment: str) -> None:
 
         _bridge._LoopThread = Slow
         client = OmiClient(base_url=url)
-        thread = worker(lambda: print(call(client, operation, "parent")))
+        thread = worker(lambda: print(told(client, operation, "parent")))
         entered.wait()
 
         def child():
             go.set()
-            print(call(client, operation, "child"))
+            print(told(client, operation, "child"))
             client.close()
 
         pid = fork(child)
@@ -292,33 +287,33 @@ def test_fork_while_the_thread_starts(operation: str, moment: str) -> None:
         thread.join()
         client.close()
         """
-    with in_thread(RawServer(_echo)) as server:
-        result = run(_program(source), server.url, operation, moment, options=_OPTIONS).check()
+    with in_thread(RawServer(_answer_late)) as server:
+        result = run(_program(source), server.url, "update", moment, options=_OPTIONS).check()
         assert ["True", "0", "True"] == result.lines
         assert ["child", "parent"] == _names(server)
 
 
 @pytest.mark.scenario(148)
-def test_fork_in_a_fork(operation: str) -> None:
+def test_fork_in_a_fork() -> None:
     """A grandchild calls on its own too, and all three go on."""
     source = """
         from omi_sync import OmiClient
         url, operation = sys.argv[1:]
         client = OmiClient(base_url=url)
-        call(client, operation, "before")
+        told(client, operation, "before")
 
         def grandchild():
-            print(call(client, operation, "grandchild"))
+            print(told(client, operation, "grandchild"))
 
         def child():
-            assert call(client, operation, "child")
-            print(ended(fork(grandchild)), call(client, operation, "child_again"))
+            assert told(client, operation, "child")
+            print(ended(fork(grandchild)), told(client, operation, "child_again"))
 
-        print(ended(fork(child)), call(client, operation, "after"))
+        print(ended(fork(child)), told(client, operation, "after"))
         client.close()
         """
-    with in_thread(RawServer(_echo)) as server:
-        result = run(_program(source), server.url, operation, options=_OPTIONS).check()
+    with in_thread(RawServer(_answer_late)) as server:
+        result = run(_program(source), server.url, "update", options=_OPTIONS).check()
         assert ["True", "0 True", "0 True"] == result.lines
         assert 3 == server.connections
 
@@ -366,7 +361,7 @@ def test_async_client_in_the_child_of_its_loop() -> None:
 
         asyncio.run(main())
         """
-    with in_thread(RawServer(_echo)) as server:
+    with in_thread(RawServer(_answer_late)) as server:
         result = run(_program(source), server.url, options=_OPTIONS).check()
         assert ["not_applied", "0", "True"] == result.lines
         assert (["before", "after"], 1) == (_names(server), server.connections)
@@ -394,7 +389,7 @@ def test_async_client_collected_in_a_child() -> None:
         loop.run_until_complete(client.aclose())
         loop.close()
         """
-    with in_thread(RawServer(_echo)) as server:
+    with in_thread(RawServer(_answer_late)) as server:
         result = run(_program(source), server.url, options=_OPTIONS).check()
         assert ["0", "True"] == result.lines
         assert (["before", "after"], 1) == (_names(server), server.connections)
@@ -454,7 +449,7 @@ def test_process_pools(method: str, tmp_path: Path) -> None:
         if exchange.path.endswith("missing"):
             await exchange.send(answer(404, {"detail": "Conversation not found"}))
         else:
-            await _echo(exchange)
+            await _answer_late(exchange)
 
     program = tmp_path / "pool.py"
     program.write_text(_POOL)

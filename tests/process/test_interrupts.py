@@ -19,6 +19,7 @@ from omi_sync import OmiClient, _bridge
 from tests.support.raw import Exchange, RawServer, answer, in_thread, success
 from tests.support.scale import FULL, times
 from tests.support.sides import KEY, Side
+from tests.support.specimens import Specimen
 from tests.support.subprocesses import DEVELOPMENT, run, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are sent as on POSIX")
@@ -28,14 +29,9 @@ _SOON = 1.0 if FULL else 10.0  # seconds; the short run also passes where the ma
 _PRELUDE = """
 import os, signal, sys, threading, time
 from omi_sync import OmiClient, OmiError, RetryPolicy, Timeout, _bridge
+from tests.support.specimens import call
 
 sent = 0.0
-
-def call(client, operation, name="conv_1", **settings):
-    if operation == "update":
-        client.conversations.update(name, title="Design review", **settings)
-    else:
-        client.conversations.delete(name, **settings)
 
 def interrupt(ready, number=signal.SIGINT, delay=0.03):
     '''Send this process a signal as soon as `ready()` holds, and a little later, so that all is at rest.'''
@@ -61,7 +57,7 @@ def _left(exchange: Exchange) -> bool:
 
 
 def _names(server: RawServer) -> list[str]:
-    return [exchange.path.rpartition("/")[2] for exchange in server.log]
+    return [exchange.name for exchange in server.log]
 
 
 async def _wait(exchange: Exchange) -> None:
@@ -77,7 +73,7 @@ async def _body(exchange: Exchange) -> None:
 
 async def _busy(exchange: Exchange) -> None:
     if exchange.number == 1:
-        await exchange.send(answer(503))
+        await exchange.send(answer(429))
     else:
         await exchange.succeed()
 
@@ -94,7 +90,7 @@ _PHASES = {
     "reading": _Phase(_body),
     "backing off": _Phase(
         _busy,
-        "retry=RetryPolicy(initial=600.0, maximum=600.0, random=lambda: 1.0), timeout=Timeout(total=None)",
+        "retry=RetryPolicy(initial_throttled=600.0, maximum=600.0, random=lambda: 1.0), timeout=Timeout(total=None)",
         "client.transport._waiting",
     ),
 }
@@ -102,7 +98,7 @@ _PHASES = {
 
 @pytest.mark.scenario(155)
 @pytest.mark.parametrize("phase", _PHASES.values(), ids=_PHASES.keys())
-def test_interrupted_call(operation: str, phase: _Phase) -> None:
+def test_interrupted_call(specimen: Specimen, phase: _Phase) -> None:
     """Ctrl-C in a call surfaces soon, drops the connection, starts nothing more, and the next call works."""
     source = f"""
         client = OmiClient(base_url=sys.argv[1], {phase.settings})
@@ -116,14 +112,14 @@ def test_interrupted_call(operation: str, phase: _Phase) -> None:
         client.close()
         """
     with in_thread(RawServer(phase.script)) as server:
-        result = run(_program(source), server.url, operation, options=DEVELOPMENT).check()
+        result = run(_program(source), server.url, specimen.name, options=DEVELOPMENT).check()
         assert float(result.out) < _SOON
         assert ["interrupted", "next"] == _names(server)
         wait_until(lambda: all(_left(exchange) for exchange in server.log))
 
 
 @pytest.mark.scenario(155)
-def test_interrupted_while_securing_the_connection(operation: str) -> None:
+def test_interrupted_while_securing_the_connection() -> None:
     """Ctrl-C while a TLS handshake hangs surfaces soon and closes the connection, over which nothing went."""
     source = """
         client = OmiClient(base_url=sys.argv[1].replace("http", "https"), retry=RetryPolicy.never())
@@ -148,7 +144,7 @@ def test_interrupted_while_securing_the_connection(operation: str) -> None:
         return False
 
     with in_thread(RawServer(_wait, on_connect=on_connect)) as server:
-        result = run(_program(source), server.url, operation, options=DEVELOPMENT).check()
+        result = run(_program(source), server.url, "update", options=DEVELOPMENT).check()
         assert float(result.lines[0]) < _SOON
         assert "TransportError not_applied" == result.lines[1]
         wait_until(gone.is_set)
@@ -156,7 +152,7 @@ def test_interrupted_while_securing_the_connection(operation: str) -> None:
 
 
 @pytest.mark.scenario(155)
-def test_interrupted_while_waiting_for_a_slot(operation: str) -> None:
+def test_interrupted_while_waiting_for_a_slot() -> None:
     """Ctrl-C while all connections are in use surfaces soon; nothing is sent, and no connection stays taken."""
     source = """
         url, operation = sys.argv[1:]
@@ -186,7 +182,7 @@ def test_interrupted_while_waiting_for_a_slot(operation: str) -> None:
         await exchange.succeed()
 
     with in_thread(RawServer(script)) as server:
-        result = run(_program(source), server.url, operation, options=DEVELOPMENT).check()
+        result = run(_program(source), server.url, "update", options=DEVELOPMENT).check()
         assert float(result.out) < _SOON
         assert ["first", "release", "next"] == _names(server)
 
@@ -221,10 +217,10 @@ _STUBBORN = """
 
 @pytest.mark.scenario(155)
 @pytest.mark.parametrize(("grace", "times"), [(0.1, "once"), (3600.0, "twice")])
-def test_interrupted_call_that_does_not_end(operation: str, grace: float, times: str) -> None:
+def test_interrupted_call_that_does_not_end(grace: float, times: str) -> None:
     """A call that cannot be cancelled is waited for a while only, and a second Ctrl-C leaves at once."""
     with in_thread(RawServer(_busy)) as server:
-        result = run(_program(_STUBBORN), server.url, operation, grace, times).check()
+        result = run(_program(_STUBBORN), server.url, "update", grace, times).check()
         assert float(result.out.split()[0]) < _SOON + 0.1
         assert 1 == len(server.log)
 
@@ -236,7 +232,7 @@ def test_interrupts_at_random_moments(operation: str, figure: Callable[..., None
     number = max(10, times(100))
     source = """
         import itertools, queue, random
-        from omi_async._transport import Transport
+        from tests.support.inside import Transport
         url, operation, number = sys.argv[1], sys.argv[2], int(sys.argv[3])
         chance = random.Random(4711)
         begun, surfaced, problems, slowest, caught, name = [], {}, [], 0.0, 0, ""
@@ -439,7 +435,7 @@ def test_interrupt_just_after_the_answer(monkeypatch: pytest.MonkeyPatch) -> Non
     ],
     ids=["SIGTERM exits", "SIGALRM raises", "SIGTERM closes and exits"],
 )
-def test_other_signals(operation: str, number: signal.Signals, handler: str, code: int) -> None:
+def test_other_signals(number: signal.Signals, handler: str, code: int) -> None:
     """What a signal's handler raises in the middle of a call leaves it soon, ends the request, and nothing hangs."""
     source = f"""
         import omi_async._transport
@@ -457,7 +453,7 @@ def test_other_signals(operation: str, number: signal.Signals, handler: str, cod
             print(time.monotonic() - sent)
         """
     with in_thread(RawServer(_wait)) as server:
-        result = run(_program(source), server.url, operation, options=DEVELOPMENT)
+        result = run(_program(source), server.url, "update", options=DEVELOPMENT)
         assert code == result.code, result.err
         assert ("LookupError" in result.err) == (code == 1)
         assert code == 1 or "" == result.err
@@ -467,7 +463,7 @@ def test_other_signals(operation: str, number: signal.Signals, handler: str, cod
 
 
 @pytest.mark.scenario(156)
-def test_handler_that_goes_on(operation: str) -> None:
+def test_handler_that_goes_on() -> None:
     """A signal whose handler just returns does not disturb the call, nor does one that makes a call of its own."""
     source = """
         url, operation = sys.argv[1:]
@@ -489,7 +485,7 @@ def test_handler_that_goes_on(operation: str) -> None:
         await exchange.succeed()
 
     with in_thread(RawServer(script)) as server:
-        result = run(_program(source), server.url, operation, options=DEVELOPMENT).check()
+        result = run(_program(source), server.url, "update", options=DEVELOPMENT).check()
         assert ("done\n", ["long", "release"]) == (result.out, _names(server))
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from omi_async import AsyncOmiClient, ClientClosedError, EventLoopError, OmiError, RetryPolicy, Timeout
 from omi_sync import OmiClient, _bridge
+from tests.support import inside
 from tests.support.clock import VirtualClock
 from tests.support.raw import Exchange, RawServer, answer, in_thread
 from tests.support.sides import KEY, Side
@@ -55,7 +56,7 @@ async def _until(condition: Callable[[], object]) -> None:
 
 @pytest.fixture
 def _short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("omi_async._transport._CLOSE_GRACE", 0.05)
+    inside.close_at_once(monkeypatch, 0.05)
 
 
 # Use after close
@@ -146,7 +147,7 @@ async def test_close_ends_calls_that_wait_for_a_slot(side: Side, operation: str)
         first = asyncio.create_task(side.call(client, operation))
         await _until(lambda: server.log)
         second = asyncio.create_task(side.call(client, operation))
-        transport = (client if isinstance(client, AsyncOmiClient) else client._bridge.target)._transport
+        transport = inside.transport(client)
         await _until(lambda: transport._waiting)
         await _close(client)
         errors = await asyncio.gather(first, second, return_exceptions=True)
@@ -184,7 +185,7 @@ async def test_close_ends_calls_that_back_off(side: Side, operation: str, status
 @pytest.mark.scenario(142)
 async def test_close_as_an_attempt_runs_out_of_time(operation: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Closing is fine where the grace time and an attempt's own limit end in the same step of the loop."""
-    monkeypatch.setattr("omi_async._transport._CLOSE_GRACE", 0.02)
+    inside.close_at_once(monkeypatch, 0.02)
     async with RawServer(_hang) as server:
         client = AsyncOmiClient(KEY, base_url=server.url, timeout=Timeout(attempt=0.06), retry=RetryPolicy.never())
         call = asyncio.create_task(Side("async").call(client, operation))

@@ -1,7 +1,6 @@
 """Many threads on one client, calls from the wrong thread, and a loop that dies."""
 
 import asyncio
-import json
 import logging
 import threading
 import time
@@ -26,35 +25,23 @@ from omi_async import (
     TransportError,
 )
 from omi_sync import OmiClient, _bridge
-from tests.support.raw import Exchange, RawServer, answer, conversation, in_thread
+from tests.support import specimens
+from tests.support.raw import Exchange, RawServer, answer, in_thread
 from tests.support.scale import FULL, times
 from tests.support.sides import KEY
 from tests.support.subprocesses import run, wait_until
-
-
-async def _echo(exchange: Exchange) -> None:
-    """Answer with the id and the title that were sent."""
-    name = exchange.path.rpartition("/")[2]
-    if exchange.method == "DELETE":
-        await exchange.send(answer(200, {"success": True}))
-        return
-    body = conversation(name)
-    body["structured"]["title"] = json.loads(exchange.body)["title"]
-    await exchange.send(answer(200, body))
 
 
 async def _fail_first(exchange: Exchange) -> None:
     if exchange.number % 2:
         await exchange.send(answer(503, {"detail": "busy"}))
     else:
-        await _echo(exchange)
+        await exchange.succeed()
 
 
 def _call(client: OmiClient, operation: str, name: str = "conv_1", **settings: Any) -> bool:
-    if operation == "delete":
-        return client.conversations.delete(name, **settings).conversation_id == name
-    result = client.conversations.update(name, title=f"title of {name}", **settings)
-    return (name, f"title of {name}") == (result.id, result.structured.title)
+    """Whether a call was given its own answer, and not one meant for somebody else."""
+    return specimens.id_of(specimens.call(client, operation, name, **settings)) == name
 
 
 def _loop_threads() -> list[threading.Thread]:
@@ -78,7 +65,7 @@ def test_one_client_for_many_threads(operation: str, threads: int, figure: Calla
 
     before = set(_loop_threads())
     with (
-        in_thread(RawServer(_echo)) as server,
+        in_thread(RawServer(Exchange.succeed)) as server,
         OmiClient(KEY, base_url=server.url) as client,
         ThreadPoolExecutor(threads) as pool,
     ):
@@ -104,7 +91,7 @@ def test_clients_made_and_closed_in_a_storm() -> None:
         return results
 
     before = set(_loop_threads())
-    with in_thread(RawServer(_echo)) as server, ThreadPoolExecutor(8) as pool:
+    with in_thread(RawServer(Exchange.succeed)) as server, ThreadPoolExecutor(8) as pool:
         assert [[True] * rounds] * 8 == list(pool.map(work, range(8)))
         wait_until(lambda: server.open_connections == 0)
     assert before == set(_loop_threads())
@@ -122,7 +109,7 @@ def test_one_policy_for_many_clients(operation: str) -> None:
 
     async def script(exchange: Exchange) -> None:
         if exchange.path in seen:
-            await _echo(exchange)
+            await exchange.succeed()
         else:
             seen.add(exchange.path)
             await exchange.send(answer(503))
@@ -200,7 +187,7 @@ def test_call_from_another_clients_loop_thread(operation: str) -> None:
 
     with (
         in_thread(RawServer(_fail_first)) as server,
-        in_thread(RawServer(_echo)) as other,
+        in_thread(RawServer(Exchange.succeed)) as other,
         OmiClient(KEY, base_url=other.url) as inner,
         OmiClient(KEY, base_url=server.url, retry=RetryPolicy(random=random)) as outer,
     ):
@@ -211,7 +198,7 @@ def test_call_from_another_clients_loop_thread(operation: str) -> None:
 @pytest.mark.scenario(153)
 async def test_call_inside_a_running_loop(operation: str) -> None:
     """In a notebook or an async handler a synchronous call works; it keeps the caller's loop waiting, no more."""
-    with in_thread(RawServer(_echo)) as server:
+    with in_thread(RawServer(Exchange.succeed)) as server:
         with OmiClient(KEY, base_url=server.url) as client:
             assert _call(client, operation)
             assert _call(client, operation)
@@ -321,7 +308,7 @@ def test_dead_loop_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_call_that_meets_the_end_of_the_loop(operation: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A call that is handed over just as the client is closed fails as ClientClosedError, and did nothing."""
     original = _bridge.Bridge._serving
-    with in_thread(RawServer(_echo)) as server:
+    with in_thread(RawServer(Exchange.succeed)) as server:
         client = OmiClient(KEY, base_url=server.url)
         assert _call(client, operation)
 

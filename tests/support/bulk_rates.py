@@ -11,7 +11,6 @@ import gc
 import itertools
 import json
 import os
-import re
 import subprocess
 import sys
 import threading
@@ -24,6 +23,7 @@ import aiohttp
 
 from omi_async import AsyncOmiClient, BulkStatus
 from omi_sync import OmiClient
+from tests.support import http1
 from tests.support.sides import KEY
 from tests.support.subprocesses import ROOT
 
@@ -32,34 +32,24 @@ TURNS = 10
 """How often the job and the bare session take turns."""
 
 _ANSWER = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{"success":true}'
-_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
-class _Link(asyncio.Protocol):
+class _Link(http1.Port):
     requests = 0
     open = 0
     peak = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._buffer = b""
+        super().connection_made(transport)
         _Link.open += 1
         _Link.peak = max(_Link.peak, _Link.open)
 
     def connection_lost(self, exc: Exception | None) -> None:
         _Link.open -= 1
 
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
-            length = _LENGTH.search(self._buffer, 0, end)
-            size = end + 4 + (int(length[1]) if length else 0)
-            if len(self._buffer) < size:
-                return
-            self._buffer = self._buffer[size:]
-            _Link.requests += 1
-            self._transport.write(_ANSWER)
+    def requested(self, request: http1.Request) -> None:
+        _Link.requests += 1
+        self.transport.write(_ANSWER)
 
 
 async def _serve() -> None:

@@ -4,14 +4,13 @@ It knows nothing of HTTP or TLS: it delays, slices, stops, closes and resets str
 """
 
 import asyncio
-import socket
-import struct
 from collections.abc import Callable
 from types import TracebackType
 from typing import Literal, Self
 
 import attrs
 
+from tests.support import http1
 from tests.support.raw import end_all
 
 
@@ -86,9 +85,7 @@ class Proxy:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_EXCEPTION)
             if any(pump.done() and isinstance(pump.exception(), _Reset) for pump in pumps):
                 for one in (writer, far_writer):
-                    sock = one.get_extra_info("socket")
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                    one.transport.abort()
+                    http1.reset(one.transport)
         finally:
             for pump in pumps:
                 pump.cancel()

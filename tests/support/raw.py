@@ -5,16 +5,18 @@ The log is the oracle: how many connections, how many requests, which bytes.
 
 import asyncio
 import json
-import socket
 import ssl
-import struct
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import attrs
+
+from tests.support import http1
+
+S = TypeVar("S", bound=AbstractAsyncContextManager[Any])
 
 
 def conversation(conversation_id: str = "conv_1", **fields: Any) -> dict[str, Any]:
@@ -71,7 +73,10 @@ def success(exchange: "Exchange") -> bytes:
         return answer(200, {"success": True})
     if exchange.method == "POST":
         return answer(200, {"id": "conv_1", "status": "completed", "discarded": False})
-    return answer(200, conversation(exchange.path.rpartition("/")[2]))
+    told = conversation(exchange.name)
+    if exchange.method == "PATCH":
+        told["structured"]["title"] = json.loads(exchange.body).get("title", "Design review")
+    return answer(200, told)
 
 
 @attrs.define(eq=False)
@@ -91,6 +96,13 @@ class Exchange:
     body: bytes
     writer: asyncio.StreamWriter = attrs.field(repr=False)
 
+    @property
+    def name(self) -> str:
+        """The id that it names, or the text of which it makes a conversation."""
+        if self.method == "POST":
+            return str(json.loads(self.body).get("text"))
+        return self.path.rpartition("/")[2]
+
     async def send(self, data: bytes) -> None:
         self.writer.write(data)
         await self.writer.drain()
@@ -109,9 +121,7 @@ class Exchange:
 
     def reset(self) -> None:
         """Close with RST."""
-        sock = self.writer.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.writer.transport.abort()
+        http1.reset(self.writer.transport)
 
     def half_close(self) -> None:
         """Send FIN and go on reading."""
@@ -164,9 +174,7 @@ class RawServer:
         return f"{'https' if self._tls else 'http'}://{host}:{self.port}"
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(
-            self._accept, self._host, self._port, ssl=self._tls, limit=2**26, backlog=4096
-        )
+        self._server = await asyncio.start_server(self._accept, self._host, self._port, ssl=self._tls, backlog=4096)
         return self
 
     async def __aexit__(
@@ -190,24 +198,26 @@ class RawServer:
         try:
             if self._on_connect is not None and not await self._on_connect(writer):
                 return
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                self.bytes_received += len(head)
-                first, *rest = head.decode("latin-1").split("\r\n")
-                headers = {
-                    name.lower(): value.strip() for name, _, value in (line.partition(":") for line in rest if line)
-                }
-                body = await reader.readexactly(int(headers.get("content-length", "0")))
-                self.bytes_received += len(body)
-                count += 1
-                method, path, _ = first.split(" ", 2)
-                exchange = Exchange(len(self.log) + 1, connection, count, method, path, headers, body, writer)
-                self.log.append(exchange)
-                await self._script(exchange)
-                if writer.is_closing():
-                    return
-        except asyncio.IncompleteReadError as broken_off:
-            self.bytes_received += len(broken_off.partial)
+            requests = http1.Reader()
+            while data := await reader.read(2**16):
+                self.bytes_received += len(data)
+                requests.feed(data)
+                while (request := requests.next()) is not None:
+                    count += 1
+                    exchange = Exchange(
+                        number=len(self.log) + 1,
+                        connection=connection,
+                        request=count,
+                        method=request.method,
+                        path=request.path,
+                        headers=request.headers,
+                        body=request.body,
+                        writer=writer,
+                    )
+                    self.log.append(exchange)
+                    await self._script(exchange)
+                    if writer.is_closing():
+                        return
         except (ConnectionError, ssl.SSLError):
             pass
         finally:
@@ -228,7 +238,7 @@ async def end_all(tasks: set[asyncio.Task[None]]) -> None:
 
 
 @contextmanager
-def in_thread(server: RawServer) -> Iterator[RawServer]:
+def in_thread(server: S) -> Iterator[S]:
     """Run a server on a thread and loop of its own, for synchronous tests and for other processes' clients."""
     ready = threading.Event()
     stop: list[Callable[[], object]] = []

@@ -8,6 +8,7 @@ import attrs
 
 from omi_async import AsyncOmiClient, Conversation, CreatedConversation, Deletion, OmiError
 from omi_sync import OmiClient
+from tests.support import specimens
 from tests.support.clock import VirtualClock
 from tests.support.raw import Exchange, RawServer, Script, answer
 from tests.support.sides import Side
@@ -103,7 +104,7 @@ async def outcome(
         return await side.call(client, operation, **arguments), None
     except OmiError as error:
         failure = error
-    assert f"conversations.{operation}" == failure.operation
+    assert specimens.whole_name(operation) == failure.operation
     assert failure.__cause__ is None
     assert failure.__context__ is None
     return None, failure

@@ -5,6 +5,7 @@ from typing import Any
 
 from omi_async import AsyncOmiClient, Conversation, CreatedConversation, Deletion
 from omi_sync import OmiClient
+from tests.support import specimens
 
 KEY = "omi_dev_0123456789abcdef0123456789abcdef"
 
@@ -25,14 +26,11 @@ class Side:
     async def call(
         self, client: AsyncOmiClient | OmiClient, operation: str, subject: Any = "conv_1", **settings: Any
     ) -> Conversation | CreatedConversation | Deletion:
-        """`subject` is an id, a text or segments; an update that says nothing else sets a title."""
-        if operation == "update" and not {"title", "discarded"} & settings.keys():
-            settings["title"] = "Design review"
-        method = getattr(client.conversations, operation)
+        """Call a specimen by its short name, or another operation by its whole one."""
         if isinstance(client, AsyncOmiClient):
-            result = await method(subject, **settings)
+            result = await specimens.call(client, operation, subject, **settings)
         else:
-            result = await asyncio.to_thread(method, subject, **settings)
+            result = await asyncio.to_thread(specimens.call, client, operation, subject, **settings)
         assert isinstance(result, (Conversation, CreatedConversation, Deletion))
         return result
 

@@ -11,17 +11,12 @@ own: `python -m tests.support.truth --seed 1 --rate 0.75`, ended by the end of i
 import argparse
 import asyncio
 import collections
-import functools
 import http.client
 import itertools
 import json
 import random
-import re
-import socket
-import struct
 import subprocess
 import sys
-import threading
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,6 +26,7 @@ from typing import Any, Literal, Self
 
 import attrs
 
+from tests.support import http1
 from tests.support.raw import answer, conversation
 
 Moment = Literal["before", "after", "late", "half"]
@@ -43,7 +39,6 @@ LATE = 0.02
 """Seconds after which a late change is applied."""
 
 _GOOD_BODY = json.dumps(conversation("@ID@", structured={"title": "@TITLE@", "overview": "", "category": "work"}))
-_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
 @attrs.define(eq=False)
@@ -389,20 +384,16 @@ class Truth:
         return draw.choices(CHOICES[asked.method], cum_weights=self._weights[asked.method])[0]
 
 
-class _Link(asyncio.Protocol):
+class _Link(http1.Port):
     """One connection."""
-
-    transport: asyncio.Transport
 
     def __init__(self, truth: Truth) -> None:
         self._truth = truth
-        self._buffer = b""
         self._busy = False
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        super().connection_made(transport)
         self._truth.connections += 1
         self._truth.open_connections += 1
         self._truth._links.add(self)
@@ -417,28 +408,16 @@ class _Link(asyncio.Protocol):
     def eof_received(self) -> None:
         self._free()
 
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        head, end, rest = self._buffer.partition(b"\r\n\r\n")
-        if not end or self._busy:
-            return
-        match = _LENGTH.search(head)
-        length = int(match[1]) if match else 0
-        if len(rest) < length:
-            return
-        self._buffer = rest[length:]
-        method, target, _ = head.split(b" ", 2)
-        path = target.decode()
-        if path == "/truth":
-            forget = json.loads(rest[:length]) if length else None
-            self.transport.write(_ok(json.dumps(self._truth.state(forget)).encode()))
+    def requested(self, request: http1.Request) -> None:
+        said = json.loads(request.body) if request.body else None
+        if request.path == "/truth":
+            self.transport.write(_ok(json.dumps(self._truth.state(said)).encode()))
             return
         self._busy = True
         self._truth.in_flight += 1
         self._truth.peak = max(self._truth.peak, self._truth.in_flight)
-        name = path.rpartition("/")[2]
-        fields = json.loads(rest[:length]) if length else {}
-        reply = self._truth.answer(Asked(method.decode(), name, fields, self._truth.record(name)))
+        name = request.name
+        reply = self._truth.answer(Asked(request.method, name, said or {}, self._truth.record(name)))
         if self._truth.delay:
             self._timer = asyncio.get_running_loop().call_later(self._truth.delay, self._answer, *reply)
         else:
@@ -459,9 +438,7 @@ class _Link(asyncio.Protocol):
         if ending == "close":
             self.transport.close()
         elif ending == "reset":
-            sock = self.transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.transport.abort()
+            http1.reset(self.transport)
 
     def _trickle(self, data: bytes, at: int) -> None:
         if self.transport.is_closing():
@@ -483,30 +460,6 @@ class _Canary(asyncio.Protocol):
         self._truth.canary += 1
         assert isinstance(transport, asyncio.Transport)
         transport.abort()
-
-
-@contextmanager
-def in_thread(truth: Truth) -> Iterator[Truth]:
-    """Run it on a thread and loop of its own. Look at it with `ask`, or after the last call has ended."""
-    ready = threading.Event()
-    stop: list[Callable[[], object]] = []
-
-    async def serve() -> None:
-        async with truth:
-            end = asyncio.Event()
-            loop = asyncio.get_running_loop()
-            stop.append(functools.partial(loop.call_soon_threadsafe, end.set))
-            ready.set()
-            await end.wait()
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),), name="truth")
-    thread.start()
-    ready.wait()
-    try:
-        yield truth
-    finally:
-        stop[0]()
-        thread.join()
 
 
 def ask(url: str, forget: list[str] | None = None) -> dict[str, Any]:

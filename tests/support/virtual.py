@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from multidict import CIMultiDict
 
 from omi_async import AsyncOmiClient, RetryPolicy
-from omi_async._protocol import Answer, Request
+from tests.support.inside import Answer, Request
 from tests.support.sides import KEY
 
 T = TypeVar("T")

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from omi_async import AsyncOmiClient, InvalidRequestError, OmiError
-from omi_async._protocol import Request, delete_conversation, update_conversation
 from omi_sync import OmiClient
+from tests.support.inside import Request, delete_conversation, update_conversation
 from tests.support.raw import Exchange, RawServer
 from tests.support.sides import Side
 

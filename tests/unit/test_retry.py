@@ -31,13 +31,12 @@ from omi_async import (
     Timeout,
     TransportError,
 )
-from omi_async._exchange import Attempt
-from omi_async._protocol import Answer, Request, delete_conversation, update_conversation
-from omi_async._transport import Transport
 from omi_async.retry import Budget, Retrier
 from tests.support.clock import VirtualClock
+from tests.support.inside import Answer, Attempt, Request, Transport, delete_conversation, request
 from tests.support.raw import answer as wire_answer
 from tests.support.raw import conversation
+from tests.support.specimens import CREATE, DELETE, GET, SPECIMENS, UPDATE, Specimen
 
 T = TypeVar("T")
 
@@ -57,7 +56,8 @@ def status(code: int, body: bytes = b"", /, **headers: str) -> Outcome:
 
 
 def ok(request: Request[Any]) -> Answer:
-    body = {"success": True} if request.method == "DELETE" else conversation()
+    bodies = {"DELETE": {"success": True}, "POST": {"id": "conv_1", "status": "completed", "discarded": False}}
+    body = bodies.get(request.method, conversation())
     return Answer(200, body=wire_answer(200, body).partition(b"\r\n\r\n")[2])
 
 
@@ -117,8 +117,7 @@ class Setup:
     retrier: Retrier
 
     async def call(self, operation: str = "update", **settings: Any) -> Any:
-        request = delete_conversation("conv_1") if operation == "delete" else update_conversation("conv_1", "A", None)
-        return await self.retrier.call(request, settings.get("timeout"), settings.get("retry"))
+        return await self.retrier.call(request(operation), settings.get("timeout"), settings.get("retry"))
 
     async def fail(self, operation: str = "update", **settings: Any) -> OmiError:
         with pytest.raises(OmiError) as caught:
@@ -679,22 +678,21 @@ Verdict = tuple[str, str, int]
 """What the call says; whether that is certain; after how many attempts."""
 
 
-def verdict(operation: str, outcomes: Sequence[str], attempts: int) -> Verdict:
+def verdict(effect: str, outcomes: Sequence[str], attempts: int) -> Verdict:
     """The rules in other words.
 
-    An attempt may have changed something if it was lost on the way back or ended in a 500. The first attempt that
-    ends the call decides what is said: a success, a refusal, or the last one allowed. It is certain that nothing
-    was changed only if no attempt can have changed anything. A deletion that finds nothing after one that may
-    have removed it is a success.
+    An attempt of a write may have changed something if it was lost on the way back or ended in a 500. The first
+    attempt that ends the call decides what is said: a success, a refusal, the last one allowed, or one that may have
+    changed something where a second change would do harm. It is certain that nothing was changed only if no attempt
+    can have changed anything. A deletion that finds nothing after one that may have removed it is a success.
     """
-    (end,) = [
-        number for number, outcome in enumerate(outcomes, 1) if outcome in ("ok", "404", "401") or number == attempts
-    ][:1]
+    suspicious = set() if effect == "none" else {"500", "disconnect"}
+    final = {"ok", "404", "401"} | (suspicious if effect == "once" else set())
+    (end,) = [number for number, outcome in enumerate(outcomes, 1) if outcome in final or number == attempts][:1]
     last, before = outcomes[end - 1], set(outcomes[: end - 1])
-    suspicious = {"500", "disconnect"}
     if last == "ok":
         return "success", "confirmed", end
-    if last == "404" and operation == "delete" and before & suspicious:
+    if last == "404" and effect == "gone" and before & suspicious:
         return "success", "unconfirmed", end
     return last, "unknown" if (before | {last}) & suspicious else "not_applied", end
 
@@ -727,28 +725,30 @@ async def observed(operation: str, outcomes: Sequence[str], attempts: int) -> Ve
 
 
 @pytest.mark.scenario(64, 65, 66, 67, 68, 69)
-def test_every_short_sequence(operation: str) -> None:
+def test_every_short_sequence(specimen: Specimen) -> None:
     """For all 343 ways in which three attempts can end, the call says what the rules say."""
     for outcomes in itertools.product(NAMES, repeat=3):
-        expected = verdict(operation, outcomes, 3)
-        assert (outcomes, expected) == (outcomes, finish(observed(operation, outcomes, 3)))
+        expected = verdict(specimen.effect, outcomes, 3)
+        assert (outcomes, expected) == (outcomes, finish(observed(specimen.name, outcomes, 3)))
 
 
 @pytest.mark.scenario(64, 65, 66, 67, 68, 69)
 @deterministic
 @given(
-    operation=st.sampled_from(["update", "delete"]),
+    specimen=st.sampled_from(SPECIMENS),
     outcomes=st.lists(st.sampled_from(sorted(NAMES)), min_size=1, max_size=12),
 )
-@example(operation="delete", outcomes=["refused connection", "429", "404"])
-@example(operation="delete", outcomes=["disconnect", "refused connection", "429", "404"])
-@example(operation="update", outcomes=["500", "429", "429", "401"])
-@example(operation="update", outcomes=["429", "refused connection"] * 6)
-@example(operation="delete", outcomes=["disconnect", *["refused connection"] * 11])
-def test_every_sequence(operation: str, outcomes: list[str]) -> None:
+@example(specimen=DELETE, outcomes=["refused connection", "429", "404"])
+@example(specimen=DELETE, outcomes=["disconnect", "refused connection", "429", "404"])
+@example(specimen=UPDATE, outcomes=["500", "429", "429", "401"])
+@example(specimen=UPDATE, outcomes=["429", "refused connection"] * 6)
+@example(specimen=DELETE, outcomes=["disconnect", *["refused connection"] * 11])
+@example(specimen=CREATE, outcomes=["429", "refused connection", "disconnect", "ok"])
+@example(specimen=GET, outcomes=["disconnect", "500", "404"])
+def test_every_sequence(specimen: Specimen, outcomes: list[str]) -> None:
     """An attempt that may have changed something marks the call for good, however the later ones end."""
-    expected = verdict(operation, outcomes, len(outcomes))
-    assert expected == finish(observed(operation, outcomes, len(outcomes)))
+    expected = verdict(specimen.effect, outcomes, len(outcomes))
+    assert expected == finish(observed(specimen.name, outcomes, len(outcomes)))
 
 
 @pytest.mark.parametrize(
@@ -767,7 +767,23 @@ def test_every_sequence(operation: str, outcomes: list[str]) -> None:
 )
 def test_the_rules_themselves(outcomes: list[str], expected: Verdict) -> None:
     """The statement of the rules above says what it should in the cases that matter most."""
-    assert expected == verdict("delete", outcomes, 3)
+    assert expected == verdict("gone", outcomes, 3)
+
+
+@pytest.mark.parametrize(
+    ("effect", "outcomes", "expected"),
+    [
+        ("repeatable", ["500", "404"], ("404", "unknown", 2)),
+        ("once", ["500", "ok"], ("500", "unknown", 1)),
+        ("once", ["429", "disconnect", "ok"], ("disconnect", "unknown", 2)),
+        ("once", ["429", "refused connection", "ok"], ("success", "confirmed", 3)),
+        ("none", ["500", "404"], ("404", "not_applied", 2)),
+        ("none", ["disconnect", "500", "500"], ("500", "not_applied", 3)),
+    ],
+)
+def test_the_rules_of_other_effects(effect: str, outcomes: list[str], expected: Verdict) -> None:
+    """What an operation does to the server decides what a lost answer means."""
+    assert expected == verdict(effect, outcomes, 3)
 
 
 @pytest.mark.parametrize("gone", [404, 410])
