@@ -212,7 +212,7 @@ SCENARIOS: dict[int, tuple[str, str | None]] = {
     181: ("the next aiohttp behaves otherwise", None),
     182: (
         "parser in pure Python, python -O",
-        "documented in docs/reliability.md: the whole suite runs so in `.ci/run`.",
+        "documented in docs/reliability.md: `.ci/run` and `.ci/nightly modes` run so.",
     ),
     183: ("tenacity's shared state", None),
 }

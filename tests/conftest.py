@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+pytest.register_assert_rewrite("tests.support")  # first of all: so that they assert under -O as well
+
 from tests.support import inside, specimens
 from tests.support.clock import VirtualClock
 from tests.support.sides import Side

@@ -16,6 +16,8 @@ from .__main__ import main
 from .compare import KNOWN, NotOpenAPI, differences, judge
 from .statement import OPERATIONS, PREFIX, Field, Operation, Schema, an_object, read_off
 
+pytestmark = pytest.mark.repository
+
 Document = dict[str, Any]
 
 ONE = f"{PREFIX}/{{conversation_id}}"

@@ -26,6 +26,8 @@ from omi_async.conversations import AsyncConversations
 from .compare import judge
 from .statement import CALLS, OPERATIONS, Field, Schema
 
+pytestmark = pytest.mark.repository
+
 BY_ID = {operation.id: operation for operation in OPERATIONS}
 
 

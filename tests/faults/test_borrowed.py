@@ -419,14 +419,14 @@ async def test_a_connector_with_failures_of_its_own(operation: str, failure: Bas
 
 @pytest.mark.scenario(137)
 @pytest.mark.parametrize("way", ["aclose", "with", "forgotten", "unused"])
-async def test_a_borrowed_session_is_never_closed(operation: str, way: str) -> None:
+async def test_a_borrowed_session_is_never_closed(way: str) -> None:
     """Closing or forgetting the client leaves the session open and usable for its owner and for another client."""
     async with RawServer(fine) as server, aiohttp.ClientSession() as session:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             omi = AsyncOmiClient(KEY, base_url=server.url, session=session)
             if way != "unused":
-                await call(omi, operation)
+                await call(omi, "update")
             match way:
                 case "with":
                     async with omi:
@@ -438,14 +438,14 @@ async def test_a_borrowed_session_is_never_closed(operation: str, way: str) -> N
             if way != "forgotten":
                 assert omi.closed
                 with pytest.raises(ClientClosedError):
-                    await call(omi, operation)
+                    await call(omi, "update")
             del omi
             gc.collect()
         assert [] == [str(warning.message) for warning in caught]
         assert not session.closed
         async with session.get(f"{server.url}/mine") as response:
             assert 200 == response.status
-        await call(AsyncOmiClient(KEY, base_url=server.url, session=session), operation)
+        await call(AsyncOmiClient(KEY, base_url=server.url, session=session), "update")
         assert "authorization" not in next(e.headers for e in server.log if e.path == "/mine")
 
 

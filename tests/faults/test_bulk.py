@@ -590,12 +590,12 @@ async def test_a_refused_key_stops_the_job(
 
 
 @pytest.mark.scenario(169)
-async def test_closed_client_stops_the_job(request: pytest.FixtureRequest, side: Side, operation: str) -> None:
+async def test_closed_client_stops_the_job(request: pytest.FixtureRequest, side: Side) -> None:
     """A client that is closed within the loop ends the job with that reason, after what was under way."""
-    source = Input(items(operation, 1000))
+    source = Input(items("delete", 1000))
     async with RawServer(Counting()) as server:
         client = side.client(server.url)
-        job = Job(client, operation, source.read())
+        job = Job(client, "delete", source.read())
         outcomes = await job.take(3)
         await aclose(client)
         with pytest.raises(BulkStoppedError) as caught:
@@ -608,12 +608,12 @@ async def test_closed_client_stops_the_job(request: pytest.FixtureRequest, side:
         assert source.closed
 
 
-async def test_client_closed_before_the_job_is_let_go_of(side: Side, operation: str) -> None:
+async def test_client_closed_before_the_job_is_let_go_of(side: Side) -> None:
     """A loop that was left may be forgotten after its client was closed: nothing is said and nothing leaks."""
-    source = Input(items(operation, 1000))
+    source = Input(items("delete", 1000))
     async with RawServer(Counting()) as server:
         client = side.client(server.url)
-        job = Job(client, operation, source.read())
+        job = Job(client, "delete", source.read())
         await job.take(1)
         await aclose(client)
         await job.close()
@@ -921,22 +921,22 @@ async def test_changed_input(side: Side, operation: str, tmp_path: Path) -> None
         assert 5 == len(server.log)
 
 
-async def test_journal_in_use(side: Side, operation: str, tmp_path: Path) -> None:
+async def test_journal_in_use(side: Side, tmp_path: Path) -> None:
     """A journal that another run holds, in this process or in another, is refused, and free when that has ended."""
     journal = tmp_path / "job.db"
     source = f"""
 import asyncio, sys
 from omi_async.journal import Journal, _opening
-journal = Journal({str(journal)!r}, job={operation!r})
+journal = Journal({str(journal)!r}, job="delete")
 print("open", flush=True)
 import time
 time.sleep(60)
 """
     async with RawServer(Counting()) as server:
         client = side.client(server.url)
-        async with Job(client, operation, items(operation, 50), journal=journal) as job:
+        async with Job(client, "delete", items("delete", 50), journal=journal) as job:
             await job.next()
-            async with Job(client, operation, items(operation, 50), journal=journal) as second:
+            async with Job(client, "delete", items("delete", 50), journal=journal) as second:
                 with pytest.raises(JournalError, match="in use by another run"):
                     await second.next()
             await job.rest()
@@ -944,17 +944,15 @@ time.sleep(60)
         with start(source) as process:
             assert process.stdout is not None
             assert "open\n" == await asyncio.to_thread(process.stdout.readline)
-            async with Job(client, operation, items(operation, 50), journal=journal) as job:
+            async with Job(client, "delete", items("delete", 50), journal=journal) as job:
                 with pytest.raises(JournalError, match="in use by another run"):
                     await job.next()
         assert count == len(server.log) == 50
-        async with Job(client, operation, items(operation, 51), journal=journal) as job:
+        async with Job(client, "delete", items("delete", 51), journal=journal) as job:
             assert ["conv_50"] == ids(await job.rest())
 
 
-async def test_disk_full(
-    side: Side, operation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: VirtualClock
-) -> None:
+async def test_disk_full(side: Side, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: VirtualClock) -> None:
     """A disk that fills up stops the job: what was sent is reported, nothing is sent that could not be noted."""
     opened = Journal._open
     full = True
@@ -970,7 +968,7 @@ async def test_disk_full(
     async with RawServer(Counting()) as server:
         client = side.client(server.url, retry=clock.policy())
         outcomes: list[Any] = []
-        async with Job(client, operation, items(operation, 500), journal=journal) as job:
+        async with Job(client, "delete", items("delete", 500), journal=journal) as job:
             with pytest.raises(BulkStoppedError) as caught:
                 await job.rest(outcomes)
         assert isinstance(caught.value.reason, JournalError)
@@ -981,7 +979,7 @@ async def test_disk_full(
         assert {0} == {outcome.attempts for outcome in outcomes if outcome.status is not DONE}
         # With room again it goes on; only what could not be noted is done once more.
         full = False
-        async with Job(client, operation, items(operation, 500), journal=journal) as job:
+        async with Job(client, "delete", items("delete", 500), journal=journal) as job:
             again = await job.rest()
         assert {f"conv_{number}" for number in range(500)} == {*done, *ids(again)}
         assert 4 >= len(done) + len(again) - 500

@@ -143,12 +143,12 @@ async def test_first_address_refuses(side: Side, operation: str, clock: VirtualC
 
 
 @pytest.mark.scenario(12)
-async def test_first_address_is_silent(side: Side, operation: str, clock: VirtualClock, names: Names) -> None:
+async def test_first_address_is_silent(side: Side, clock: VirtualClock, names: Names) -> None:
     """Of two addresses the first lets connections hang: the second one serves the same attempt."""
     async with RawServer(_succeed) as server, full_backlog("127.0.0.2", server.port):
         names.answer("localhost", ["127.0.0.2", "127.0.0.1"])
         client = side.client(f"http://localhost:{server.port}", retry=clock.policy(), timeout=Timeout(connect=30.0))
-        await side.call(client, operation)
+        await side.call(client, "update")
     assert (1, []) == (len(server.log), clock.sleeps)
 
 
@@ -347,7 +347,7 @@ async def test_request_cut(side: Side, operation: str, clock: VirtualClock, arri
 
 
 @pytest.mark.scenario(20)
-async def test_server_never_reads(side: Side, operation: str) -> None:
+async def test_server_never_reads(side: Side) -> None:
     """A server that takes connections in and reads nothing: the attempt's limit ends it, and it may have arrived."""
 
     async def ignore(writer: asyncio.StreamWriter) -> bool:
@@ -359,18 +359,18 @@ async def test_server_never_reads(side: Side, operation: str) -> None:
 
     async with RawServer(_succeed, on_connect=ignore) as server:
         client = side.client(server.url, retry=INSTANT, timeout=Timeout(attempt=0.1))
-        error = await failure(side, client, operation)
+        error = await failure(side, client, "update")
     assert (RequestTimeoutError, "unknown", 3) == (type(error), error.outcome, error.attempts)
     assert (3, 0) == (server.connections, len(server.log))
 
 
 @pytest.mark.scenario(21)
 @pytest.mark.parametrize("link", [Link(up=Flow(limit=40)), Link(down=Flow(limit=40))], ids=["up", "down"])
-async def test_network_silent_and_back(side: Side, operation: str, link: Link) -> None:
+async def test_network_silent_and_back(side: Side, link: Link) -> None:
     """A network that falls silent in the middle and comes back costs an attempt, not the call."""
     async with RawServer(_succeed) as server, Proxy(server.port, lambda n: link if n == 1 else Link()) as proxy:
         client = side.client(proxy.url, retry=INSTANT, timeout=Timeout(attempt=0.2))
-        await side.call(client, operation)
+        await side.call(client, "update")
         assert 2 <= proxy.connections
         # Only what went up whole has arrived.
         assert (1 if link.up.limit else 2) <= len(server.log) <= proxy.connections - (1 if link.up.limit else 0)

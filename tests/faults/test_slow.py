@@ -67,11 +67,11 @@ STALLS = [
 
 
 @pytest.mark.parametrize("stall", STALLS)
-async def test_every_attempt_stalls(side: Side, operation: str, stall: Stall) -> None:
+async def test_every_attempt_stalls(side: Side, stall: Stall) -> None:
     """An answer that stalls, or comes too slowly, ends at the attempt's limit, is repeated, and is unknown."""
     async with RawServer(stall) as server:
         client = side.client(server.url, retry=INSTANT, timeout=Timeout(attempt=0.1))
-        error = await failure(side, client, operation)
+        error = await failure(side, client, "update")
     assert (RequestTimeoutError, "unknown", 3) == (type(error), error.outcome, error.attempts)
     assert isinstance(error, TimeoutError)
     assert "one attempt" in str(error)
@@ -164,13 +164,13 @@ async def test_late_answer_to_a_call(side: Side, operation: str) -> None:
 
 
 @pytest.mark.scenario(48)
-async def test_total_ends_the_call(side: Side, operation: str) -> None:
+async def test_total_ends_the_call(side: Side) -> None:
     """When every attempt is slow the limit of the whole call ends it, however many attempts are left."""
     async with RawServer(_stop_after(0.0)) as server:
         policy = RetryPolicy(attempts=100, initial=0.0)
         client = side.client(server.url, retry=policy, timeout=Timeout(attempt=0.1, total=0.25))
         async with asyncio.timeout(20):
-            error = await failure(side, client, operation)
+            error = await failure(side, client, "update")
         assert (RequestTimeoutError, "unknown") == (type(error), error.outcome)
         assert "the whole call" in str(error)
         assert 100 > error.attempts

@@ -61,7 +61,7 @@ def test_fault_storm(figure: Callable[..., None]) -> None:
     assert (storm.Leaks(), storm.Leaks()) == (left, left_too)
     assert (0, 0, 0) == (state["open_connections"], state["in_flight"], state["canary"])
     assert times(_CALLS) <= found["calls"]
-    assert times(150_000) <= faults
+    assert (150_000 if FULL else times(_CALLS)) <= faults
     assert 25 <= len(kinds)
     assert state["requests"] <= found["attempts"]
     if FULL:  # what the machine did meanwhile for others does not count

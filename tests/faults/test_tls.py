@@ -83,11 +83,11 @@ async def test_good_server_in_a_borrowed_session() -> None:
 
 @pytest.mark.scenario(8)
 @pytest.mark.usefixtures("trusted")
-async def test_handshake_hangs(side: Side, operation: str, clock: VirtualClock) -> None:
+async def test_handshake_hangs(side: Side, clock: VirtualClock) -> None:
     """A handshake that gets no answer runs into the limit for connecting, is repeated, and sent nothing."""
     async with tls.bad_server("handshake hangs") as server:
         client = side.client(server.url, retry=clock.policy(), timeout=Timeout(connect=0.1))
-        error = await failure(side, client, operation)
+        error = await failure(side, client, "update")
     assert (RequestTimeoutError, "not_applied", 3) == (type(error), error.outcome, error.attempts)
     assert (3, 0) == (server.connections, server.http_bytes)
 

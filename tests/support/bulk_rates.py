@@ -25,7 +25,7 @@ from omi_async import AsyncOmiClient, BulkStatus
 from omi_sync import OmiClient
 from tests.support import http1
 from tests.support.sides import KEY
-from tests.support.subprocesses import ROOT
+from tests.support.subprocesses import ROOT, environment
 
 CONCURRENCY = 8
 TURNS = 10
@@ -74,6 +74,7 @@ def cheap_server() -> Iterator[CheapServer]:
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.support.bulk_rates", "serve"],
         cwd=ROOT,
+        env=environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -206,6 +207,7 @@ def work(side: str, count: int, url: str) -> dict[str, Any]:
     result = subprocess.run(
         [sys.executable, "-W", "error", "-m", "tests.support.bulk_rates", "work", side, str(count), url],
         cwd=ROOT,
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=120 + count / 200,

@@ -1,4 +1,4 @@
-"""How large the long runs are: whole with `OMI_TEST_FULL=1`, a twentieth otherwise."""
+"""How large the long runs are: whole with `OMI_TEST_FULL=1`, a hundredth otherwise."""
 
 import os
 
@@ -6,5 +6,5 @@ FULL = os.environ.get("OMI_TEST_FULL") == "1"
 
 
 def times(full: int) -> int:
-    """`full` repetitions in the whole run, a twentieth (at least one) in the default suite."""
-    return full if FULL else max(1, full // 20)
+    """`full` repetitions in the whole run, a hundredth (at least one) in the default suite."""
+    return full if FULL else max(1, full // 100)

@@ -71,7 +71,7 @@ def start(
     process = subprocess.Popen(
         [sys.executable, *options, *program, *map(str, arguments)],
         cwd=ROOT,
-        env={**_environment(), **(env or {})},
+        env={**environment(), **(env or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -107,6 +107,7 @@ def wait_until(condition: Callable[[], bool], *, limit: float = LIMIT) -> None:
         time.sleep(0.002)
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """What a program is given: the key, the project, and no settings of whoever runs the tests."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV_", "OMI_"))}
     return {**env, "PYTHONPATH": str(ROOT), "OMI_API_KEY": KEY}

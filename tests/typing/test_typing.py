@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.repository
+
 ROOT = Path(__file__).resolve().parents[2]
 ACCEPTED = ["tests/typing/api_async.py", "tests/typing/api_sync.py"]
 REFUSED = "tests/typing/must_fail.py"

@@ -8,6 +8,8 @@ from tests.benchmarks import __main__ as benchmarks
 from tests.benchmarks import server
 from tests.support import subprocesses
 
+pytestmark = pytest.mark.repository
+
 
 def test_calls_are_answered_and_reported() -> None:
     """Each mode ends in a table with a line of figures above zero for each contender."""

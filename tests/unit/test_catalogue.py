@@ -6,6 +6,8 @@ import pytest
 
 from tests import catalogue
 
+pytestmark = pytest.mark.repository
+
 _REASONS = ("does not apply", "documented")
 
 

@@ -218,15 +218,15 @@ async def test_sessions(side: Side) -> None:
     segments = [segment(), segment("Goodbye.", 2, 3, speaker="SPEAKER_01")]
     async with Sandbox([]) as sandbox:
         client = side.client(sandbox.url, api_key=sandbox.api_key)
-        first = await side.call(client, "create_from_segments", segments, client_session_id="s1")
-        again = await side.call(client, "create_from_segments", iter(segments), client_session_id="s1")
-        other = await side.call(client, "create_from_segments", segments)
+        first = await side.call(client, "conversations.create_from_segments", segments, client_session_id="s1")
+        again = await side.call(client, "conversations.create_from_segments", iter(segments), client_session_id="s1")
+        other = await side.call(client, "conversations.create_from_segments", segments)
         assert isinstance(first, CreatedConversation)
         assert isinstance(other, CreatedConversation)
         assert first == again
         assert {first.id, other.id} == set(sandbox.conversations)
         await side.call(client, "delete", first.id)
-        gone = await side.call(client, "create_from_segments", segments, client_session_id="s1")
+        gone = await side.call(client, "conversations.create_from_segments", segments, client_session_id="s1")
         assert CreatedConversation(id=first.id, status="deleted", discarded=True) == gone
 
 

@@ -11,6 +11,8 @@ from _pytest.mark import ParameterSet
 
 from omi_sync import Sandbox
 
+pytestmark = pytest.mark.repository
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 

@@ -13,6 +13,8 @@ import pytest
 from omi_sync import _generate
 from tests.support.interpreters import MINORS, interpreters
 
+pytestmark = pytest.mark.repository
+
 ROOT = Path(__file__).resolve().parents[2]
 
 GENERATED = sorted(["omi_sync/__init__.py", *(made for _, _, made in _generate.CLASSES.values())])

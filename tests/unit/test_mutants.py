@@ -6,6 +6,8 @@ import pytest
 
 from tests.mutants import MUTANTS, ROOT, Mutant, mutated
 
+pytestmark = pytest.mark.repository
+
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_mutant_fits(mutant: Mutant) -> None:

@@ -21,6 +21,8 @@ import omi_async.sandbox
 import omi_sync
 from omi_async import Category
 
+pytestmark = pytest.mark.repository
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES: tuple[types.ModuleType, ...] = (omi_async, omi_sync, omi_async.sandbox)
 
