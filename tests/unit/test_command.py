@@ -11,8 +11,8 @@ import attrs
 import pytest
 
 from omi_async import BulkProgress
-from omi_sync import Sandbox, command
-from omi_sync.command import main
+from omi_sync import Sandbox
+from omi_sync.command import main, streams, words
 from tests.support.sides import KEY
 
 IDS = ["conv_standup", "conv_design", "conv_lisbon", "conv_checkup", "conv_noise"]
@@ -193,7 +193,7 @@ REFUSED = {
 def test_refused(say: Say, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, name: str, *, for_programs: bool) -> None:
     """A mistake in what was typed ends with 1, is named with its place and not repeated, and costs no request."""
     arguments, typed, text = REFUSED[name]
-    monkeypatch.setattr(command, "open", _no_terminal, raising=False)
+    monkeypatch.setattr(streams, "open", _no_terminal, raising=False)
     said = say(*arguments, *(["--json"] if for_programs and arguments else []), typed=typed)
     assert (1, "") == (said.code, said.out)
     assert SECRET not in said.err
@@ -398,22 +398,22 @@ def test_outlook() -> None:
     """A wait names the time at which it ends, and an estimate is never earlier than that."""
     now = datetime.now(UTC)
     soon, later = now + timedelta(minutes=20), now + timedelta(minutes=90)
-    at, end = command._clock(soon), command._clock(later)
-    assert "" == command._outlook(progress())
-    assert "" == command._outlook(progress(estimated_end=now + timedelta(seconds=20)))
-    assert f"All done about {end}." == command._outlook(progress(estimated_end=later))
+    at, end = words.clock(soon), words.clock(later)
+    assert "" == words.outlook(progress())
+    assert "" == words.outlook(progress(estimated_end=now + timedelta(seconds=20)))
+    assert f"All done about {end}." == words.outlook(progress(estimated_end=later))
     start = f"The server's window is spent; window reopens at {at}"
-    assert f"{start}." == command._outlook(progress(waiting_until=soon))
-    assert f"{start}, all done soon after." == command._outlook(progress(waiting_until=soon, estimated_end=now))
-    assert f"{start}, all done about {end}." == command._outlook(progress(waiting_until=soon, estimated_end=later))
+    assert f"{start}." == words.outlook(progress(waiting_until=soon))
+    assert f"{start}, all done soon after." == words.outlook(progress(waiting_until=soon, estimated_end=now))
+    assert f"{start}, all done about {end}." == words.outlook(progress(waiting_until=soon, estimated_end=later))
 
 
 def test_clock() -> None:
     """A time today is hours and minutes here; another day is named, and a far one dated."""
     today = datetime.now().astimezone().replace(hour=14, minute=5)
-    assert "14:05" == command._clock(today.astimezone(UTC))
-    assert f"14:05 on {today + timedelta(days=1):%A}" == command._clock(today + timedelta(days=1))
-    assert f"14:05 on {today + timedelta(days=9):%Y-%m-%d}" == command._clock(today + timedelta(days=9))
+    assert "14:05" == words.clock(today.astimezone(UTC))
+    assert f"14:05 on {today + timedelta(days=1):%A}" == words.clock(today + timedelta(days=1))
+    assert f"14:05 on {today + timedelta(days=9):%Y-%m-%d}" == words.clock(today + timedelta(days=9))
 
 
 # Reading
