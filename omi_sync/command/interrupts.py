@@ -1,4 +1,4 @@
-"""What Ctrl-C and SIGTERM do to a job."""
+"""What Ctrl-C, SIGTERM and SIGHUP do to a job."""
 
 import signal
 import threading
@@ -12,11 +12,14 @@ from omi_async import BulkProgress, Conversation, Deletion
 from ..bulk import Bulk
 from .voices import Lines
 
+# SIGHUP comes when a terminal is closed or a connection to it is lost. Windows does not have it.
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
 Job: TypeAlias = Bulk[Conversation] | Bulk[Deletion]
 
 
 class Interrupts:
-    """The handlers of SIGINT and SIGTERM while a command works.
+    """The handlers of these signals while a command works.
 
     The first signal lets what is under way be finished, a second one does not wait for it. Before the job, and while
     it waits for the server's window, nothing is under way: the first signal ends the command.
@@ -54,8 +57,8 @@ class Interrupts:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, for one, ignores signals
+            for number in _SIGNALS:
+                if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
                     self._handlers_before[number] = signal.signal(number, self._on_signal)
         return self
 

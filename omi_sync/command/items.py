@@ -4,6 +4,7 @@ All of them are read and checked before the first request. A job may take hours,
 their places: a line that is corrected later would make another job of it.
 """
 
+import codecs
 import csv
 import io
 from collections.abc import Iterable, Iterator
@@ -12,8 +13,11 @@ import attrs
 
 from omi_async import ConversationUpdate, _protocol
 
-from .streams import read
+from .streams import LARGEST_INPUT, read_input
 from .words import SHOWN_AT_MOST, Action, usage
+
+_ID_HEADINGS = ("id", "conversation_id")
+_OTHER_SEPARATORS = {";": "semicolon", "\t": "tab"}
 
 
 @attrs.frozen
@@ -39,6 +43,11 @@ class Item:
         return str(request.args[0]).replace("conversation_id", "an id") if isinstance(request, Exception) else None
 
 
+def is_id(text: str) -> bool:
+    """Whether the client would take the text for an id."""
+    return not isinstance(_protocol.delete_conversation(text), Exception)
+
+
 def gather(
     action: Action, source: str | None, ids: tuple[str, ...], conversation_id: str | None, title: str | None
 ) -> list[Item]:
@@ -61,18 +70,33 @@ def gather(
 
 
 def _text(source: str) -> str:
+    name = "Standard input" if source == "-" else source
+    raw = b""
     try:
-        return read(source).decode("utf-8-sig")  # spreadsheets begin their files with a byte order mark
+        raw = read_input(source)
+        if len(raw) <= LARGEST_INPUT:
+            return raw.decode("utf-8-sig")  # spreadsheets begin their files with a byte order mark
+        problem = f"{name} is larger than {LARGEST_INPUT // 2**20} MiB."
     except OSError as error:
-        problem = f"{source} cannot be read: {error.strerror}."
+        problem = f"{name} cannot be read: {error.strerror or error}."
     except UnicodeDecodeError:
-        problem = f"{'Standard input' if source == '-' else source} is not UTF-8 text."
+        utf_16 = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        problem = f"{name} is not UTF-8 text{' but UTF-16: save it as UTF-8' if utf_16 else ''}."
+    except ValueError:  # a null character in the name
+        problem = "--from names no file."
     raise usage(problem)
 
 
 def _ids(text: str) -> Iterator[Item]:
-    for number, line in enumerate(text.splitlines(), 1):
-        if (each := line.strip()) and not each.startswith("#"):
+    first = True
+    # Only line feeds and carriage returns end a line: of the rest, each would make two ids of one.
+    for number, line in enumerate(io.StringIO(text, newline=None), 1):
+        each = line.strip()
+        if not each or each.startswith("#"):
+            continue
+        heading = first and each.strip("\"'").lower() in _ID_HEADINGS
+        first = False
+        if not heading:
             yield Item(f"line {number}", each)
 
 
@@ -84,12 +108,17 @@ def _renames(text: str) -> Iterator[Item]:
             fields = [field.strip() for field in row]
             if not any(fields) or fields[0].startswith("#"):
                 continue
-            heading = first and [field.lower() for field in fields] == ["id", "title"]
+            headings = [field.lower() in _ID_HEADINGS for field in fields] if first else []
             first = False
-            if heading:
+            if headings[:1] == [True]:
                 continue
-            if len(fields) != 2:
+            if any(headings):
+                raise usage(f"line {rows.line_num}: the id must be in the first column, the title in the second.")
+            separator = next((name for mark, name in _OTHER_SEPARATORS.items() if mark in fields[0]), None)
+            if len(fields) != 2 or separator is not None:
                 hint = "a title with a comma in it needs quotes" if len(fields) > 2 else "a comma belongs between them"
+                if separator is not None:
+                    hint = f"a comma belongs between them, not a {separator}"
                 raise usage(f"line {rows.line_num}: expected an id and a title, found {len(fields)} columns ({hint}).")
             yield Item(f"line {rows.line_num}", *fields)
     except csv.Error as error:

@@ -5,6 +5,7 @@ import json
 import re
 import signal
 import sys
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from datetime import datetime
@@ -15,10 +16,11 @@ import attrs
 from omi_async import Conversation, InvalidRequestError, OmiError, TranscriptSegment
 
 from ..client import OmiClient
-from .client import connect
-from .streams import discard_output, write
+from .client import connect, server
+from .items import is_id
+from .streams import write
 from .voices import Json, Lines
-from .words import OK, USAGE, Action, Problem, exit_code, one_line, shown, usage, why_stopped
+from .words import OK, USAGE, Action, Problem, count, exit_code, local, one_line, shown, usage, why_stopped
 
 
 def read(
@@ -33,6 +35,7 @@ def read(
     """Carry a command line out, and return the exit code; `show` is `show_list` or `show_one`."""
     voice = Json(action) if as_json else Lines(action)
     try:
+        server(sandbox=sandbox, base_url=base_url)
         with ExitStack() as stack:
             client = connect(stack, voice, sandbox=sandbox, base_url=base_url, wait=True)
             show(client, voice, as_json=as_json, **options)
@@ -45,8 +48,6 @@ def read(
     except OmiError as error:
         voice.error(type(error).__name__, f"Stopped: {why_stopped(error)}")
         return exit_code(error)
-    except BrokenPipeError:  # `head` leaves once it has enough
-        discard_output()
     except KeyboardInterrupt:
         voice.error("Interrupted", "Stopped.")
         return 128 + signal.SIGINT
@@ -72,8 +73,8 @@ def show_list(
         raise usage("--ids and --json are two forms of the same.")
     matches = _matching(title_matches or "")
     listing = client.conversations.list(
-        start_date=_local(start_date),
-        end_date=_local(end_date),
+        start_date=start_date,
+        end_date=end_date,
         categories=categories or None,
         folder_id=folder_id,
         starred=starred,
@@ -85,8 +86,7 @@ def show_list(
         for each in found:
             write(sys.stdout, _as_json(each))
     elif ids:
-        for each in found:
-            write(sys.stdout, each.id)
+        _ids(found, voice)
     else:
         _table(found)
     if listing.gaps:
@@ -94,23 +94,34 @@ def show_list(
 
 
 def _matching(pattern: str) -> Callable[[str], object]:
+    # An accented letter may be one character or two: keyboards and stored titles differ in that.
     try:
-        return re.compile(pattern, re.IGNORECASE).search
-    except re.error as error:
+        search = re.compile(unicodedata.normalize("NFC", pattern), re.IGNORECASE).search
+    except (re.error, OverflowError, RecursionError) as error:
         problem = f"--title-matches is not a regular expression: {error}."
+    else:
+        return lambda title: search(unicodedata.normalize("NFC", title))
     raise usage(problem)
 
 
-def _local(moment: datetime | None) -> datetime | None:
-    return None if moment is None else moment.astimezone()  # one without an offset is local time
+def _ids(conversations: Iterable[Conversation], voice: Lines) -> None:
+    """Write ids alone, for other commands to read: a line break within one would make two of it."""
+    left_out = 0
+    for each in conversations:
+        if is_id(each.id):
+            write(sys.stdout, each.id)
+        else:
+            left_out += 1
+    if left_out:
+        voice.notice(f"{count(left_out)} left out: what the server gave for an id is none.")
 
 
 def _table(conversations: Iterable[Conversation]) -> None:
     rows = (
         (
-            each.id,
-            each.created_at.astimezone().strftime("%Y-%m-%d %H:%M"),
-            str(each.structured.category),
+            one_line(each.id),
+            f"{local(each.created_at):%Y-%m-%d %H:%M}",
+            one_line(each.structured.category),
             one_line(each.structured.title),
         )
         for each in conversations
@@ -126,7 +137,7 @@ def _table(conversations: Iterable[Conversation]) -> None:
     table.columns[0].no_wrap = True
     for row in rows:
         table.add_row(*row)
-    Console(markup=False, highlight=False).print(table)
+    Console(markup=False, highlight=False, emoji=False).print(table)
 
 
 def show_one(client: OmiClient, _: Lines, conversation_id: str, *, include_transcript: bool, as_json: bool) -> None:
@@ -135,20 +146,26 @@ def show_one(client: OmiClient, _: Lines, conversation_id: str, *, include_trans
     if as_json:
         write(sys.stdout, _as_json(conversation))
         return
-    write(sys.stdout, shown("\n\n".join(filter(None, _paragraphs(conversation)))))
+    write(sys.stdout, "\n\n".join(filter(None, _paragraphs(conversation))))
 
 
 def _paragraphs(conversation: Conversation) -> Iterator[str]:
     structured = conversation.structured
-    created = conversation.created_at.astimezone()
-    yield f"{structured.emoji} {structured.title}\n{conversation.id}, {created:%Y-%m-%d %H:%M}, {structured.category}"
-    yield structured.overview
-    yield "\n".join(f"[{'x' if task.completed else ' '}] {task.description}" for task in structured.action_items)
-    yield "\n".join(f"{event.start.astimezone():%Y-%m-%d %H:%M} {event.title}" for event in structured.events)
-    yield "\n".join(
+    created = f"{local(conversation.created_at):%Y-%m-%d %H:%M}"
+    yield _lines(
+        [f"{structured.emoji} {structured.title}", f"{conversation.id}, {created}, {structured.category}"],
+    )
+    yield shown(structured.overview)
+    yield _lines(f"[{'x' if task.completed else ' '}] {task.description}" for task in structured.action_items)
+    yield _lines(f"{local(event.start):%Y-%m-%d %H:%M} {event.title}" for event in structured.events)
+    yield _lines(
         f"{int(segment.start) // 60:02}:{int(segment.start) % 60:02} {_speaker(segment)}: {segment.text}"
         for segment in conversation.transcript_segments or ()
     )
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "\n".join(map(one_line, lines))
 
 
 def _speaker(segment: TranscriptSegment) -> str:

@@ -10,15 +10,16 @@ import attrs
 from omi_async import BulkProgress, BulkStatus, BulkStoppedError, JournalError, OmiError, RateLimitError
 
 from . import voices
-from .client import connect
+from .client import connect, server
 from .interrupts import Interrupts, Job
 from .items import Item, gather
-from .streams import ask, discard_output
+from .streams import OutputLost, ask
 from .voices import Lines, Outcome
 from .words import (
     BY_SERIOUSNESS,
     NAME,
     OK,
+    SERVER,
     SHOWN_AT_MOST,
     USAGE,
     Action,
@@ -62,14 +63,15 @@ def perform(
     voice = voices.choose(action, as_json=options.as_json, dry_run=options.dry_run)
     with voice, Interrupts(voice) as interrupts:
         try:
+            where = server(sandbox=options.sandbox, base_url=options.base_url)
             items = gather(action, options.source, ids, conversation_id, title)
             if options.dry_run:
-                return _rehearse(action, items, voice)
+                return _rehearse(action, items, where, voice)
             if not items:
                 voice.notice("Nothing to do: there is no id in the input.")
                 return OK
             if action.name == "delete" and not options.yes:
-                _confirm(items, options)
+                _confirm(items, where, options)
             return _Run(action, items, options, voice, interrupts, given).code()
         except Problem as problem:
             voice.error(problem.name, str(problem))
@@ -80,15 +82,16 @@ def perform(
             return interrupts.code
 
 
-def _rehearse(action: Action, items: Sequence[Item], voice: Lines) -> int:
+def _rehearse(action: Action, items: Sequence[Item], where: str, voice: Lines) -> int:
     voice.notice("Dry run: nothing is sent.")
+    voice.notice(f"The server would be {where}.")
     for item in items:
         voice.planned(item)
     voice.summary(f"{count(len(items))} would be {action.done}.", {"planned": len(items), "total": len(items)})
     return OK
 
 
-def _confirm(items: Sequence[Item], options: Options) -> None:
+def _confirm(items: Sequence[Item], where: str, options: Options) -> None:
     """Let a person confirm a deletion on the terminal. Without a terminal, or with `--json`, it is refused."""
     rest = len(items) - _IDS_IN_QUESTION
     names = ", ".join(item.id for item in items[:_IDS_IN_QUESTION]) + (f" and {rest} more" if rest > 0 else "")
@@ -101,6 +104,7 @@ def _confirm(items: Sequence[Item], options: Options) -> None:
         raise Problem(USAGE, "NotConfirmed", refused.replace("there is no terminal to ask on", "--json does not ask"))
     question = (
         f"This deletes {count(len(items))} for good: {names}.\n"
+        f"The server is {where}.\n"
         f"It cannot be undone. To keep {them} and only have {them} out of sight: {NAME} hide\n"
         f"Delete {them} for good? [y/N] "
     )
@@ -134,8 +138,7 @@ class _Run:
         self._abandoned = False
         """A second signal ended the job without waiting for the requests under way."""
         self._throttled = 0
-        self._output_lost = False
-        """Nobody reads standard output any more."""
+        self._output_lost: OutputLost | None = None
 
     def code(self) -> int:
         """Do the job, report it, and return the exit code."""
@@ -174,7 +177,7 @@ class _Run:
         try:
             for outcome in job:
                 self._take(outcome)
-                if self._interrupts.asked or self._output_lost:
+                if self._interrupts.asked or self._output_lost is not None:
                     break
         except BulkStoppedError as stopped:
             self._stopped_by = stopped.reason
@@ -194,9 +197,10 @@ class _Run:
         self._outcomes[outcome.conversation_id] = outcome
         try:
             self._voice.outcome(outcome)
-        except BrokenPipeError:
-            self._output_lost = True
-            discard_output()
+        except OutputLost as lost:
+            self._output_lost = lost
+            self._voice.output_lost()
+            self._voice.outcome(outcome)
 
     # How it ended
 
@@ -210,8 +214,10 @@ class _Run:
             self._voice.error(type(reason).__name__, f"Stopped: {why_stopped(reason)}{way_on}")
         elif left > 0 and self._interrupts.asked:
             self._voice.error("Interrupted", f"Stopped as you asked.{self._under_way(left)}{self._way_on()}")
-        elif left > 0 and self._output_lost:
-            self._voice.error("BrokenPipeError", f"Stopped: nobody reads standard output any more.{self._way_on()}")
+        elif left > 0 and self._output_lost is not None:
+            self._voice.error(self._output_lost.name, f"Stopped: {self._output_lost}.{self._way_on()}")
+        elif self._output_lost is not None:
+            self._voice.error(self._output_lost.name, f"The rest of the report stands here: {self._output_lost}.")
         elif progress.unknown or any(worth_another_run(each.error) for each in self._outcomes.values()):
             self._voice.notice(f"Run the same command again to try what is left.{self._about_journals()}")
         self._voice.summary(self._counted(progress), self._facts(progress, left))
@@ -224,7 +230,9 @@ class _Run:
         if self._stopped_by is not None:
             errors.append(self._stopped_by)
         codes = {exit_code(error) for error in errors}
-        otherwise = USAGE if progress.failed or self._output_lost else OK  # an earlier run may have failed
+        if self._output_lost is not None:
+            codes.add(SERVER)
+        otherwise = USAGE if progress.failed else OK  # an earlier run may have failed
         return next((code for code in BY_SERIOUSNESS if code in codes), otherwise)
 
     def _counted(self, progress: BulkProgress) -> str:

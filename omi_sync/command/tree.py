@@ -4,6 +4,7 @@ import functools
 import signal
 import sys
 from collections.abc import Sequence
+from datetime import date, datetime, time
 
 import click
 
@@ -11,15 +12,13 @@ from omi_async import Category, __version__
 
 from .reading import read, show_list, show_one
 from .run import perform
-from .streams import write
-from .voices import Json
-from .words import GET, LIST, NAME, OK, USAGE, WRITES, Action, shown
+from .streams import OutputLost, write
+from .voices import Json, Lines
+from .words import GET, LIST, NAME, OK, SERVER, USAGE, WRITES, Action, shown
 
 _ID_SOURCES = "ID... are conversation ids. With --from FILE they are read from a file, one a line."
 _TITLE_SOURCES = "Renames one conversation, or with --from FILE those of a CSV file with the columns id,title."
 _SKIPPED = "Blank lines and lines that begin with # are skipped; --from - reads standard input."
-
-_MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"])
 
 
 def run(given: Sequence[str]) -> int:
@@ -30,11 +29,23 @@ def run(given: Sequence[str]) -> int:
         return 128 + signal.SIGINT
     except click.ClickException as error:
         return _misused(error, as_json="--json" in given)
+    except OutputLost as lost:
+        return _unheard(lost, as_json="--json" in given)
     return int(code or OK)
 
 
+def _unheard(lost: OutputLost, *, as_json: bool) -> int:
+    """The end of a command that only shows something. A reader that leaves, as `head` does, has enough."""
+    if lost.reader_left:
+        return OK
+    voice = Json(LIST) if as_json else Lines(LIST)
+    voice.error(lost.name, f"Stopped: {lost}.")
+    return SERVER
+
+
 def _misused(error: click.ClickException, *, as_json: bool) -> int:
-    text = f"{error.format_message().rstrip('.')}. Nothing was sent."
+    text = error.format_message()
+    text = f"{text if text.endswith('?') else text.rstrip('.') + '.'} Nothing was sent."
     if getattr(error, "option_name", None) in ("--api-key", "--key", "--token"):
         text = f"{text} The key is read from the environment variable OMI_API_KEY only."
     if as_json:
@@ -48,8 +59,8 @@ def _misused(error: click.ClickException, *, as_json: bool) -> int:
 def _group(given: Sequence[str]) -> click.Group:
     group = click.Group(
         help="List, show, rename, hide, restore and delete Omi conversations. The API key is taken from OMI_API_KEY.",
-        epilog="Exit codes: 0 all done, 1 usage or refused, 2 key refused, 3 server, connection or unknown outcome, "
-        "4 window spent, 5 not found, 130 stopped by Ctrl-C, 143 by SIGTERM.",
+        epilog="Exit codes: 0 all done, 1 usage or refused, 2 key refused, 3 server, connection or output failed, or "
+        "outcome unknown, 4 window spent, 5 not found, 129 stopped by SIGHUP, 130 by Ctrl-C, 143 by SIGTERM.",
         no_args_is_help=False,  # a missing command is an error of one line, not a whole page
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -61,18 +72,42 @@ def _group(given: Sequence[str]) -> click.Group:
     return group
 
 
+def _start(text: str) -> datetime:
+    return _moment(text, time.min)
+
+
+def _end(text: str) -> datetime:
+    return _moment(text, time.max)
+
+
+def _moment(text: str, time_of_day: time) -> datetime:
+    """A date and a time, or a day alone and the time of day given here; without an offset, local time."""
+    try:
+        try:
+            moment = datetime.combine(date.fromisoformat(text), time_of_day)
+        except ValueError:
+            moment = datetime.fromisoformat(text)
+        return moment.astimezone()
+    except (ValueError, OverflowError, OSError):
+        problem = f"{text!r} is no date; 2026-11-22, 2026-11-22T08:30 and 2026-11-22T08:30+02:00 are."
+    raise click.BadParameter(problem)
+
+
 def _list() -> click.Command:
     return click.Command(
         LIST.name,
         params=[
             click.Option(
                 ["--start-date"],
-                type=_MOMENT,
+                type=_start,
                 metavar="DATE",
                 help="Not older than this; without an offset, local time.",
             ),
             click.Option(
-                ["--end-date"], type=_MOMENT, metavar="DATE", help="Not newer; 2026-11-22 or 2026-11-22T08:30."
+                ["--end-date"],
+                type=_end,
+                metavar="DATE",
+                help="Not newer; 2026-11-22, which includes that day, or 2026-11-22T08:30.",
             ),
             click.Option(
                 ["--category", "categories"],

@@ -11,7 +11,7 @@ from omi_async import BulkOutcome, BulkProgress, BulkStatus, Conversation, Delet
 
 from .items import Item
 from .streams import write, write_from_signal
-from .words import STOPPING, Action, next_step, outlook, shown, why
+from .words import STOPPING, Action, next_step, one_line, outlook, shown, why
 
 Outcome: TypeAlias = BulkOutcome[Conversation] | BulkOutcome[Deletion]
 
@@ -31,6 +31,7 @@ class Lines:
     def __init__(self, action: Action) -> None:
         self._action = action
         self._waiting = False
+        self._output_lost = False
 
     def __enter__(self) -> Self:
         return self
@@ -43,6 +44,14 @@ class Lines:
 
     def end(self) -> None:
         """The job has ended. A second call does nothing."""
+
+    def output_lost(self) -> None:
+        """Standard output takes no more: from now on outcomes go to standard error."""
+        self._output_lost = True
+
+    @property
+    def _output(self) -> TextIO:
+        return sys.stderr if self._output_lost else sys.stdout
 
     def notice(self, text: str) -> None:
         """A remark that is no outcome and no error."""
@@ -70,14 +79,14 @@ class Lines:
                 return status.value
 
     def _done(self, word: str, text: str) -> None:
-        write(sys.stdout, f"{word:<8} {text}")
+        write(self._output, f"{word:<8} {text}")
 
     def _not_done(self, word: str, text: str) -> None:
         self.notice(f"{word:<8} {text}")
 
     def planned(self, item: Item) -> None:
         """What a dry run would do."""
-        to = "" if item.title is None else f" to {shown(item.title.strip())}"
+        to = "" if item.title is None else f" to {one_line(item.title.strip())}"
         write(sys.stdout, f"would {self._action.name} {item.id}{to}")
 
     def progress(self, progress: BulkProgress) -> None:
@@ -125,7 +134,7 @@ class Json(Lines):
         }
         if failure is not None:
             values.update(error=type(failure).__name__, detail=shown(str(failure)))
-        self.put(sys.stdout, **values)
+        self.put(self._output, **values)
 
     def planned(self, item: Item) -> None:
         values = {"id": item.id, "action": self._action.name, "status": "planned"}
@@ -152,7 +161,9 @@ class Bar(Lines):
         from rich.console import Console
 
         color = not (os.environ.get("NO_COLOR") or os.environ.get("OMI_NO_COLOR"))
-        self._console = Console(stderr=True, force_terminal=True, no_color=not color, highlight=False, markup=False)
+        self._console = Console(
+            stderr=True, force_terminal=True, no_color=not color, highlight=False, markup=False, emoji=False
+        )
         self._print: Callable[..., None] = functools.partial(self._console.print, soft_wrap=True)
         self._update: Callable[..., None] | None = None
         self._outlook = ""
@@ -195,7 +206,7 @@ class Bar(Lines):
         self._print(shown(text), style="red")
 
     def _done(self, word: str, text: str) -> None:
-        if sys.stdout.isatty():
+        if self._output_lost or sys.stdout.isatty():
             self._line(word, text, "green" if word == self._action.done else "yellow")
         else:
             super()._done(word, text)

@@ -1,5 +1,7 @@
 """The command's vocabulary: its actions, its exit codes, and errors in plain English."""
 
+import re
+import unicodedata
 from datetime import datetime, timedelta
 
 import attrs
@@ -15,7 +17,6 @@ from omi_async import (
     ResponseError,
     ServerError,
     TransportError,
-    _protocol,
 )
 
 NAME = "omi-conversations"
@@ -25,7 +26,13 @@ OK, USAGE, AUTH, SERVER, THROTTLED, NOT_FOUND = 0, 1, 2, 3, 4, 5
 BY_SERIOUSNESS = (AUTH, SERVER, THROTTLED, USAGE, NOT_FOUND)
 
 SHOWN_AT_MOST = 10  # ids or problems that people are shown; programs are given all
-LONGEST_LINE = 4000  # characters; the ids of a job that is stopped fit in
+
+_KEY = re.compile(r"omi_(dev|mcp)_\S+", re.IGNORECASE)
+
+# What can move the cursor, start a line or reverse the order of text. Joiners, marks and spaces are part of how
+# languages and emoji are written.
+_HARMFUL_CATEGORIES = {"Cc", "Cs", "Zl", "Zp"}
+_HARMFUL_CHARACTERS = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 STOPPING = "Stopping: what is under way is finished first (Ctrl-C once more does not wait for it)."
 
@@ -164,11 +171,23 @@ def count(number: int) -> str:
     return "1 conversation" if number == 1 else f"{number} conversations"
 
 
+def local(moment: datetime) -> datetime:
+    """The moment in this machine's time, or as it is where that lies before year 1 or after 9999."""
+    try:
+        return moment.astimezone()
+    except (OverflowError, ValueError, OSError):
+        return moment
+
+
 def one_line(text: str) -> str:
-    """Text as one line that may be shown: without keys, and with `?` for what is not printable."""
-    return _protocol.clean(text, LONGEST_LINE)
+    """Text as one line that a terminal may show: without keys, and with `?` for every control character."""
+    return "".join("?" if _is_harmful(character) else character for character in _KEY.sub(r"omi_\1_***", text))
 
 
 def shown(text: str) -> str:
-    """Text that may be shown, with its line breaks."""
-    return "\n".join(one_line(line) for line in text.split("\n"))
+    """Text that a terminal may show, with its line breaks."""
+    return "\n".join(one_line(line) for line in text.replace("\r\n", "\n").split("\n"))
+
+
+def _is_harmful(character: str) -> bool:
+    return character in _HARMFUL_CHARACTERS or unicodedata.category(character) in _HARMFUL_CATEGORIES
