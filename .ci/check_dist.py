@@ -24,7 +24,8 @@ def main() -> int:
         "omi_async/py.typed",
         "omi_sync/py.typed",
         "omi_sync/_bridge.py",
-        "omi_sync/command.py",
+        "omi_sync/command/__init__.py",
+        "omi_sync/command/tree.py",
         "omi_async/sandbox/server.py",
     ):
         if wanted not in names:

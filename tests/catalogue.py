@@ -215,6 +215,24 @@ SCENARIOS: dict[int, tuple[str, str | None]] = {
         "documented in docs/reliability.md: `.ci/run` and `.ci/nightly modes` run so.",
     ),
     183: ("tenacity's shared state", None),
+    # The command
+    300: ("standard output closed", None),
+    301: ("standard output on a full disk", None),
+    302: ("the reader of standard output leaves", None),
+    303: ("standard error closed, full or unseen", None),
+    304: ("standard input closed", None),
+    305: ("characters that the output's encoding lacks", None),
+    306: ("input without end, input that comes slowly", None),
+    307: ("headings and other columns among ids", None),
+    308: ("the last day of a range, impossible dates", None),
+    309: ("escape sequences in what the server sends", None),
+    310: ("line breaks within an id or a title", None),
+    311: ("joiners, marks and overrides in titles", None),
+    312: ("accents typed and stored differently", None),
+    313: ("the terminal is closed during a job", None),
+    314: ("which server a deletion would reach", None),
+    315: ("another tool's variable names the server", None),
+    316: ("a wait that cannot be told of", None),
 }
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ import pytest
 from omi_async.sandbox import SandboxConversation
 from omi_sync import Sandbox
 from tests.support.raw import Exchange, RawServer, answer, in_thread, success
-from tests.support.subprocesses import LIMIT, ROOT, wait_until
+from tests.support.subprocesses import LIMIT, ROOT, Result, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals and signals as POSIX has them")
 
@@ -98,24 +98,33 @@ class Run:
 
 
 class Terminal:
-    """The command on a terminal; with `piped` as standard input, which then is a pipe."""
+    """The command on a terminal; `piped` is what a pipe brings, `err` the file that standard error goes to."""
 
-    def __init__(self, directory: Path, url: str, *arguments: str, piped: str | None = None, **more: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        url: str,
+        *arguments: str,
+        piped: str | None = None,
+        err: str = "",
+        **more: str,
+    ) -> None:
         import pty  # not on every system
 
-        self._ours, theirs = pty.openpty()
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", LEAD.format(fd=2), *COMMAND, *arguments],
-            cwd=directory,
-            env=environment(url, **more),
-            stdin=theirs if piped is None else subprocess.PIPE,
-            stdout=theirs,
-            stderr=theirs,
-            start_new_session=True,
-        )
+        self.end, theirs = pty.openpty()
+        with (directory / err).open("wb") if err else nullcontext(theirs) as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", LEAD.format(fd=1), *COMMAND, *arguments],
+                cwd=directory,
+                env=environment(url, **more),
+                stdin=theirs if piped is None else subprocess.PIPE,
+                stdout=theirs,
+                stderr=errors,
+                start_new_session=True,
+            )
         _started.append(self.process)
         os.close(theirs)
-        os.set_blocking(self._ours, False)
+        os.set_blocking(self.end, False)
         self.shown = ""
         if piped is not None:
             assert self.process.stdin is not None
@@ -125,7 +134,7 @@ class Terminal:
     def look(self) -> bool:
         """Take in what is new; False when the command has closed the terminal."""
         try:
-            data = os.read(self._ours, 65536)
+            data = os.read(self.end, 65536)
         except BlockingIOError:
             return True
         except OSError:
@@ -141,12 +150,12 @@ class Terminal:
         assert text in self.shown, self.shown
 
     def type(self, keys: str) -> None:
-        os.write(self._ours, keys.encode())
+        os.write(self.end, keys.encode())
 
     def code(self) -> int:
         wait_until(lambda: not self.look())
         code = self.process.wait(LIMIT)
-        os.close(self._ours)
+        os.close(self.end)
         assert KEY not in self.shown
         assert "Traceback" not in self.shown
         return code
@@ -231,7 +240,7 @@ def test_window_of_a_second(tmp_path: Path) -> None:
 
 
 def test_reader_goes_away(tmp_path: Path) -> None:
-    """When nobody reads the outcomes any more, nothing new is begun and the command ends with 1."""
+    """When nobody reads the outcomes any more, nothing new is begun and the command ends with 3."""
     with small_sandbox() as sandbox:
         reading, writing = os.pipe()
         os.close(reading)
@@ -244,16 +253,234 @@ def test_reader_goes_away(tmp_path: Path) -> None:
         )
         os.close(writing)
         _, err = process.communicate(timeout=LIMIT)
-        assert 1 == process.returncode
+        assert 3 == process.returncode
         assert len(sandbox.requests) < len(IDS)
+        assert [f"deleted  {name}" for name in IDS[: len(sandbox.requests)]] == err.splitlines()[
+            : len(sandbox.requests)
+        ]
     assert "nobody reads standard output" in err
     assert "Exception ignored" not in err
+
+
+# Standard streams that are missing, full or narrow
+
+
+def by_shell(line: str, url: str, **more: str) -> Result:
+    """Run a line of shell, in which `omi` is the command; nothing ends in a traceback or tells the key."""
+    done = subprocess.run(
+        ["sh", "-c", f'omi() {{ "{sys.executable}" -W error -m omi_sync "$@"; }}; {line}'],
+        env=environment(url, **more),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    out, err = done.stdout.decode(), done.stderr.decode()
+    for text in (out, err):
+        assert "Traceback" not in text
+        assert "Exception ignored" not in text
+        assert KEY not in text
+    return Result(done.returncode, out, err, 0.0)
+
+
+NOBODY = "there is no terminal to ask on"
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "out", "err"),
+    [
+        pytest.param("omi hide conv_1 >&-", 0, "", "1 of 1 conversation hidden.", marks=pytest.mark.scenario(300)),
+        pytest.param("omi list --ids >&-", 0, "", "", marks=pytest.mark.scenario(300)),
+        pytest.param("omi get conv_1 --json >&-", 0, "", "", marks=pytest.mark.scenario(300)),
+        pytest.param("omi hide conv_1 2>&-", 0, "hidden   conv_1\n", "", marks=pytest.mark.scenario(303)),
+        pytest.param("omi hide conv_x 2>&-", 5, "", "", marks=pytest.mark.scenario(303)),
+        pytest.param("omi lst 2>&-", 1, "", "", marks=pytest.mark.scenario(303)),
+        pytest.param("omi delete conv_1 2>&-", 1, "", "", marks=pytest.mark.scenario(303)),
+        pytest.param("omi hide conv_1 2>/dev/full", 0, "hidden   conv_1\n", "", marks=pytest.mark.scenario(303)),
+        pytest.param("omi hide conv_x 2>/dev/full", 5, "", "", marks=pytest.mark.scenario(303)),
+        pytest.param("omi delete conv_1 <&-", 1, "", NOBODY, marks=pytest.mark.scenario(304)),
+        pytest.param(
+            "omi delete --from - --yes <&-", 0, "", "there is no id in the input", marks=pytest.mark.scenario(304)
+        ),
+        pytest.param("omi hide conv_1 <&- >&- 2>&-", 0, "", "", marks=pytest.mark.scenario(300, 303, 304)),
+        pytest.param("omi list >/dev/full", 3, "", "No space left on device", marks=pytest.mark.scenario(301)),
+        pytest.param("omi list --json >/dev/full", 3, "", "No space left on device", marks=pytest.mark.scenario(301)),
+        pytest.param("omi hide conv_1 --dry-run >/dev/full", 3, "", "takes no more", marks=pytest.mark.scenario(301)),
+        pytest.param("omi --help >/dev/full", 3, "", "No space left on device", marks=pytest.mark.scenario(301)),
+        pytest.param("omi list | true", 0, "", "", marks=pytest.mark.scenario(302)),
+    ],
+)
+@pytest.mark.parametrize("buffering", ["", "1"])
+def test_streams(line: str, code: int, out: str, err: str, buffering: str) -> None:
+    """A missing stream is an empty one, a full one is told on the other, and the exit code stays that of the job."""
+    with small_sandbox() as sandbox:
+        done = by_shell(line, sandbox.url, PYTHONUNBUFFERED=buffering)
+        assert (code, out) == (done.code, done.out)
+        assert (err in done.err) if err else (done.err == "")
+        hidden = line.startswith("omi hide conv_1") and "--dry-run" not in line
+        assert hidden == sandbox.conversations["conv_1"].discarded
+
+
+@pytest.mark.scenario(301)
+def test_full_disk() -> None:
+    """Where standard output cannot be written, the job stops, and standard error has every outcome there is."""
+    with small_sandbox() as sandbox:
+        done = by_shell(f"omi delete {' '.join(IDS)} --yes --concurrency 1 >/dev/full", sandbox.url)
+        gone = [name for name in IDS if name not in sandbox.conversations]
+    assert (3, "") == (done.code, done.out)
+    assert 1 <= len(gone) < len(IDS)
+    left = IDS[len(gone) :]
+    assert [
+        *(f"deleted  {name}" for name in gone),
+        "Stopped: standard output takes no more (No space left on device).",
+        f"Not done: {' '.join(left)}",
+        "With --journal FILE a later run goes on where an earlier one stopped.",
+        f"{len(gone)} of 6 conversations deleted, {len(left)} not done.",
+    ] == done.err.splitlines()
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}], ids=["", "C"]
+)
+def test_completion(settings: dict[str, str]) -> None:
+    """The shell's completion works, and a full disk or a reader that leaves is no traceback there either."""
+    words = {"_OMI_CONVERSATIONS_COMPLETE": "bash_complete", "COMP_WORDS": "omi-conversations li", "COMP_CWORD": "1"}
+    done = by_shell("omi", "", **settings, **words)
+    assert (0, "plain,list", "") == (done.code, done.out.strip(), done.err)
+    for line, code in (("omi >/dev/full", 3), ("omi | true", 0)):
+        assert code == by_shell(line, "", **settings, **words).code
+
+
+@pytest.mark.scenario(316)
+def test_nowhere_to_tell_of_a_wait(tmp_path: Path) -> None:
+    """A wait that cannot be told of is a wait all the same, and Ctrl-C ends it with its own code."""
+    with small_sandbox(limit=3) as sandbox:
+        process = subprocess.Popen(
+            [
+                "sh",
+                "-c",
+                f'exec "{sys.executable}" -W error -m omi_sync hide {" ".join(IDS)} --concurrency 1 2>/dev/full',
+            ],
+            env=environment(sandbox.url),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+        )
+        _started.append(process)
+        wait_until(lambda: len(sandbox.requests) == 4)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=LIMIT)
+    assert 130 == process.returncode
+    assert [f"hidden   {name}" for name in IDS[:3]] == out.decode().splitlines()
+
+
+@pytest.mark.scenario(305)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"PYTHONIOENCODING": "cp1252"},
+        {"PYTHONIOENCODING": "ascii:strict"},
+        {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+    ],
+    ids=["cp1252", "ascii", "C"],
+)
+@pytest.mark.parametrize(
+    "line",
+    [
+        "omi get conv_1",
+        "omi list",
+        "omi rename --from - --dry-run <rename.csv",
+        "omi rename --from - <rename.csv && omi get conv_1",
+    ],
+)
+def test_narrow_encoding(tmp_path: Path, line: str, settings: dict[str, str]) -> None:
+    """A character that the output's encoding lacks is written by its number."""
+    (tmp_path / "rename.csv").write_text("conv_1,Plan \U0001f600\n", encoding="utf-8")
+    with small_sandbox() as sandbox:
+        sandbox.conversations["conv_1"].title = "Plan \U0001f600"
+        done = by_shell(f"cd '{tmp_path}'; {line}", sandbox.url, **settings)
+    assert 0 == done.code
+    assert "Plan \\U0001f600" in done.out
+
+
+@pytest.mark.scenario(306)
+def test_input_without_end() -> None:
+    """An input that never ends is read to a limit, and refused."""
+    with small_sandbox() as sandbox:
+        for line, name in (("--from /dev/zero", "/dev/zero"), ("--from - </dev/zero", "Standard input")):
+            done = by_shell(f"omi delete --yes {line}", sandbox.url)
+            assert (1, f"{name} is larger than 64 MiB. Nothing was sent.\n") == (done.code, done.err)
+        assert [] == sandbox.requests
+
+
+@pytest.mark.scenario(306)
+def test_input_that_comes_slowly() -> None:
+    """A pipe that would not wait does not end the input in the middle of an id."""
+    with small_sandbox() as sandbox:
+        reading, writing = os.pipe()
+        os.set_blocking(reading, False)
+        os.write(writing, b"conv_")
+        process = subprocess.Popen(
+            [*COMMAND, "hide", "--from", "-"],
+            env=environment(sandbox.url),
+            stdin=reading,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        _started.append(process)
+        wait_until(lambda: os.get_blocking(reading) or process.poll() is not None)
+        os.write(writing, b"2\n")
+        os.close(writing)
+        os.close(reading)
+        out, err = process.communicate(timeout=LIMIT)
+    assert (0, b"hidden   conv_2\n", b"1 of 1 conversation hidden.\n") == (process.returncode, out, err)
 
 
 # Interrupted
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.scenario(313)
+def test_terminal_is_closed(tmp_path: Path) -> None:
+    """When the terminal goes, what is under way is finished, nothing new is begun, and the journal knows all of it."""
+    with held("conv_2") as (server, holding):
+        terminal = Terminal(tmp_path, server.url, "hide", *IDS, "--concurrency", "1", "--journal", "job.db")
+        wait_until(lambda: len(server.log) == 2)
+        os.close(terminal.end)
+        holding.clear()
+        assert 129 == terminal.process.wait(LIMIT)
+        done = len(server.log)
+        assert 2 <= done < len(IDS)
+        again = Run(tmp_path, server.url, "hide", *IDS, "--journal", "job.db")
+        assert 0 == again.code()
+        assert [f"hidden   {name}" for name in IDS[done:]] == sorted(again.out.splitlines())
+
+
+@pytest.mark.scenario(313)
+def test_nohup() -> None:
+    """A command that is told to outlive its terminal does."""
+    with held("conv_1") as (server, holding):
+        process = subprocess.Popen(
+            ["nohup", *COMMAND, "hide", "conv_1", "conv_2", "--concurrency", "1"],
+            env=environment(server.url),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        _started.append(process)
+        wait_until(lambda: len(server.log) == 1)
+        process.send_signal(signal.SIGHUP)
+        holding.clear()
+        out, _ = process.communicate(timeout=LIMIT)
+    assert (0, b"hidden   conv_1\nhidden   conv_2\n") == (process.returncode, out)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (signal.SIGINT, 130),
+        (signal.SIGTERM, 143),
+        pytest.param(signal.SIGHUP, 129, marks=pytest.mark.scenario(313)),
+    ],
+)
 @pytest.mark.parametrize("journal", [True, False])
 def test_stopped(tmp_path: Path, number: int, code: int, *, journal: bool) -> None:
     """A signal lets what is under way end and begins nothing new; with the journal the next run does the rest."""
@@ -339,6 +566,7 @@ def test_stopped_while_waiting(tmp_path: Path, *, as_json: bool) -> None:
     ],
 )
 @pytest.mark.parametrize("piped", [False, True])
+@pytest.mark.scenario(314)
 def test_confirmation(tmp_path: Path, keys: str, code: int, text: str, *, piped: bool) -> None:
     """Before it deletes, the command asks on the terminal, shows how many and a few of them, and recommends to hide."""
     with small_sandbox() as sandbox:
@@ -349,6 +577,7 @@ def test_confirmation(tmp_path: Path, keys: str, code: int, text: str, *, piped:
         terminal.expect("[y/N] ")
         assert "This deletes 6 conversations for good: conv_1, conv_2, conv_3 and 3 more." in terminal.shown
         assert "omi-conversations hide" in terminal.shown
+        assert f"The server is {sandbox.url.partition('//')[2]}.\n" in terminal.shown
         assert [] == sandbox.requests
         terminal.type(keys)
         assert code == terminal.code()
@@ -394,6 +623,27 @@ def test_table(tmp_path: Path, name: str) -> None:
     assert ["id", "created", "category", "title"] == heading.split()
     assert 2 == len(rows)
     assert {row.split()[0] for row in rows} < set(IDS)
+
+
+@pytest.mark.scenario(311)
+def test_words_between_colons(tmp_path: Path) -> None:
+    """A word between colons in a title is shown as it is, not as the emoji of that name."""
+    with small_sandbox() as sandbox:
+        sandbox.conversations["conv_1"].title = "Fire drill :fire: [red]now"
+        terminal = Terminal(tmp_path, sandbox.url, "list")
+        assert 0 == terminal.code()
+    assert "Fire drill :fire: [red]now" in terminal.shown
+
+
+@pytest.mark.scenario(303)
+def test_question_that_would_not_be_seen(tmp_path: Path) -> None:
+    """Where standard error goes to a file, the question is asked on the terminal itself."""
+    with small_sandbox() as sandbox:
+        terminal = Terminal(tmp_path, sandbox.url, "delete", "conv_1", err="err")
+        terminal.expect("[y/N] ")
+        terminal.type("y\n")
+        assert 0 == terminal.code()
+    assert "[y/N]" not in (tmp_path / "err").read_text()
 
 
 # The recorded session

@@ -1,18 +1,22 @@
 """The command omi-conversations in this process: what it reads, what it refuses, what it says, how it ends."""
 
+import errno
 import io
 import json
 import sys
+import unicodedata
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import IO, Any
 
 import attrs
 import pytest
 
 from omi_async import BulkProgress
-from omi_sync import Sandbox, command
-from omi_sync.command import main
+from omi_async.sandbox import SandboxConversation
+from omi_sync import OmiClient, Sandbox
+from omi_sync.command import client, main, streams, words
 from tests.support.sides import KEY
 
 IDS = ["conv_standup", "conv_design", "conv_lisbon", "conv_checkup", "conv_noise"]
@@ -88,7 +92,8 @@ def test_hide_and_restore(say: Say, sandbox: Sandbox, tmp_path: Path, way: str) 
     assert 4 == len(sandbox.requests)
 
 
-@pytest.mark.parametrize("heading", ["", "id,title\n", "\ufeffID, Title\r\n"])
+@pytest.mark.scenario(307)
+@pytest.mark.parametrize("heading", ["", "id,title\n", "\ufeffID, Title\r\n", '# mine\n"Conversation_ID",new name\n'])
 def test_rename_by_csv(say: Say, sandbox: Sandbox, heading: str) -> None:
     """Titles come as CSV, with or without its heading, quoted where they hold commas."""
     text = f'{heading}conv_standup,"Plan, first half"\n# not this one,x\n\nconv_design,"The ""new"" door – 木"\n'
@@ -96,6 +101,26 @@ def test_rename_by_csv(say: Say, sandbox: Sandbox, heading: str) -> None:
     assert (0, "2 of 2 conversations renamed.\n") == (said.code, said.err)
     assert "Plan, first half" == sandbox.conversations["conv_standup"].title
     assert 'The "new" door – 木' == sandbox.conversations["conv_design"].title
+
+
+@pytest.mark.scenario(307)
+@pytest.mark.parametrize("heading", ["id", "ID\r", '"Conversation_ID"', "# of today\n\n'conversation_id'"])
+def test_heading_of_ids(say: Say, sandbox: Sandbox, heading: str) -> None:
+    """A first line that names the column is no id; further down it would be one."""
+    said = say("hide", "--from", "-", typed=f"{heading}\nconv_design\n")
+    assert (0, "hidden   conv_design\n") == (said.code, said.out)
+    assert 1 == len(sandbox.requests)
+    assert "would hide id\n" in say("hide", "--from", "-", "--dry-run", typed="conv_design\nid\n").out
+
+
+@pytest.mark.scenario(310)
+@pytest.mark.parametrize("character", ["\v", "\f", "\x1c", "\x85", "\u2028", "\u2029"])
+def test_one_line_is_one_id(say: Say, sandbox: Sandbox, character: str) -> None:
+    """Only line feeds and carriage returns end a line; any other kind of break makes no second id."""
+    said = say("delete", "--from", "-", "--yes", typed=f"conv_a{character}conv_noise\n")
+    assert 1 == said.code
+    assert "line 1: an id must be" in said.err
+    assert [] == sandbox.requests
 
 
 def test_delete_with_yes(say: Say, sandbox: Sandbox) -> None:
@@ -139,7 +164,7 @@ def test_dry_run(
     journal = tmp_path / "job.db"
     said = say(*arguments, "--dry-run", "--journal", str(journal))
     assert (0, out) == (said.code, said.out)
-    assert said.err.startswith("Dry run: nothing is sent.\n")
+    assert said.err.startswith(f"Dry run: nothing is sent.\nThe server would be {sandbox.url.partition('//')[2]}.\n")
     monkeypatch.delenv("OMI_API_KEY")
     assert 0 == main([*arguments, "--dry-run"])
     assert [] == sandbox.requests
@@ -175,6 +200,16 @@ REFUSED = {
     "one column": (["rename", "--from", "-"], "conv_a\n", "line 1: expected an id and a title, found 1 columns"),
     "three columns": (["rename", "--from", "-"], "id,title\nconv_a,b,c\n", "line 2: expected an id and a title"),
     "open quote": (["rename", "--from", "-"], 'conv_a,"b\n', "not readable as CSV"),
+    "the other way round": (
+        ["rename", "--from", "-"],
+        "Title,ID\nPlan,conv_a\n",
+        "line 1: the id must be in the first",
+    ),
+    "semicolons": (["rename", "--from", "-"], "conv_a;Plan, first\n", "between them, not a semicolon"),
+    "tabs": (["rename", "--from", "-"], "id\ttitle\nconv_a\tPlan\n", "between them, not a tab"),
+    "UTF-16": (["rename", "--from", "-"], "conv_a,Plan".encode("utf-16"), "is not UTF-8 text but UTF-16: save it"),
+    "null character": (["hide", "--from", "a\0b"], "", "--from names no file."),
+    "almost a command": (["hied", "conv_a"], "", "No such command 'hied'"),
     "two titles": (
         ["rename", "--from", "-"],
         "a,b\nc,d\na,e\n",
@@ -193,7 +228,7 @@ REFUSED = {
 def test_refused(say: Say, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, name: str, *, for_programs: bool) -> None:
     """A mistake in what was typed ends with 1, is named with its place and not repeated, and costs no request."""
     arguments, typed, text = REFUSED[name]
-    monkeypatch.setattr(command, "open", _no_terminal, raising=False)
+    monkeypatch.setattr(streams, "open", _no_terminal, raising=False)
     said = say(*arguments, *(["--json"] if for_programs and arguments else []), typed=typed)
     assert (1, "") == (said.code, said.out)
     assert SECRET not in said.err
@@ -208,10 +243,13 @@ def test_refused(say: Say, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, na
         text = "--json does not ask"
     assert text in err
     assert "Nothing was sent." in err
+    assert "?." not in err
 
 
-def _no_terminal(*_: object, **__: object) -> None:
-    raise OSError
+def _no_terminal(path: str, mode: str, **more: Any) -> IO[Any]:
+    if path == "/dev/tty":
+        raise OSError
+    return io.open(path, mode, **more)  # noqa: UP020 - the other one is replaced by this
 
 
 @pytest.mark.parametrize(
@@ -380,6 +418,114 @@ def test_own_sandbox(say: Say, sandbox: Sandbox) -> None:
     assert "conv_noise" in sandbox.conversations
 
 
+# Which server
+
+
+@pytest.mark.scenario(315)
+@pytest.mark.parametrize("name", ["OMI_API_BASE_URL", "OMI_API_URL"])
+@pytest.mark.parametrize(
+    "arguments", [["delete", "conv_noise", "--yes"], ["hide", "conv_noise", "--dry-run"], ["list"]]
+)
+def test_variable_of_another_tool(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], name: str
+) -> None:
+    """Where only a variable that other tools read names a server, nothing is sent to the usual one."""
+
+    def not_the_usual_one(**settings: Any) -> OmiClient:
+        assert settings["base_url"] is not None
+        return OmiClient(**settings)
+
+    monkeypatch.setattr(client, "OmiClient", not_the_usual_one)
+    monkeypatch.setenv("OMI_API_KEY", KEY)
+    monkeypatch.delenv("OMI_API_BASE", raising=False)
+    monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert 1 == main(arguments)
+    assert f"{name} is set, but omi-conversations reads OMI_API_BASE." in capsys.readouterr().err
+    assert 0 == main(["hide", "conv_noise", "--sandbox"])
+    capsys.readouterr()
+    monkeypatch.setenv(name, "https://api.omi.me/")
+    assert 0 == main(["hide", "conv_noise", "--dry-run"])
+    assert "The server would be api.omi.me." in capsys.readouterr().err
+
+
+@pytest.mark.scenario(314)
+@pytest.mark.parametrize(
+    ("options", "host"),
+    [
+        (["--base-url", "https://Example.org:8443/omi"], "Example.org:8443"),
+        (["--base-url", "https://me:secret@example.org"], "example.org"),
+        (["--base-url", "me:secret@example.org"], "example.org"),
+        (["--base-url", "https://[::1"], "https://[::1"),
+        (["--base-url", "https://a\x1b[31m"], "https://a?[31m"),
+        (["--sandbox"], "the sandbox"),
+    ],
+)
+def test_server_is_named(capsys: pytest.CaptureFixture[str], options: list[str], host: str) -> None:
+    """A dry run names the host that would be asked, without a name or password before it."""
+    assert 0 == main(["delete", "conv_noise", "--dry-run", *options])
+    assert f"The server would be {host}.\n" in capsys.readouterr().err
+
+
+# Standard output fails
+
+
+class Failing(io.StringIO):
+    """A stream that takes nothing."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self._number = number
+
+    def write(self, text: str) -> int:
+        raise OSError(self._number, "as it is")
+
+
+@pytest.mark.scenario(302)
+@pytest.mark.parametrize("for_programs", [False, True])
+@pytest.mark.parametrize(
+    ("number", "name", "reason"),
+    [
+        (errno.EINVAL, "BrokenPipeError", "nobody reads standard output any more"),
+        (errno.EPIPE, "BrokenPipeError", "nobody reads standard output any more"),
+        (errno.EIO, "OSError", "standard output takes no more (as it is)"),
+    ],
+)
+def test_output_fails(
+    say: Say,
+    sandbox: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    name: str,
+    reason: str,
+    *,
+    for_programs: bool,
+) -> None:
+    """The job stops, what was done is reported on standard error, and the exit code is 3; EINVAL is Windows' EPIPE."""
+    form = ["--json"] if for_programs else []
+    monkeypatch.setattr(sys, "stdout", Failing(number))
+    said = say("delete", *IDS, "--yes", "--concurrency", "1", *form)
+    assert 3 == said.code
+    gone = [id_ for id_ in IDS if id_ not in sandbox.conversations]
+    assert 1 <= len(gone) < len(IDS)
+    if for_programs:
+        *outcomes, error, summary = said.told
+        assert gone == [each["id"] for each in outcomes]
+        assert {"error": name, "detail": error["detail"]} == error
+        assert f"Stopped: {reason}." in str(error["detail"])
+        assert isinstance(summary["summary"], dict)
+        assert IDS[len(gone) :] == summary["summary"]["not_done_ids"]
+    else:
+        assert [f"deleted  {id_}" for id_ in gone] == said.err.splitlines()[: len(gone)]
+        assert f"Stopped: {reason}.\nNot done: {' '.join(IDS[len(gone) :])}\n" in said.err
+    last = say("restore", "conv_noise", *form)
+    assert 3 == last.code
+    assert f"The rest of the report stands here: {reason}." in last.err
+    for arguments in (["list"], ["list", "--ids"], ["hide", "conv_a", "--dry-run"], ["--help"]):
+        shown = say(*arguments, *(form if arguments == ["list"] else []))
+        assert (0 if name == "BrokenPipeError" else 3) == shown.code
+        assert (reason in shown.err) == (name != "BrokenPipeError")
+
+
 # What is shown meanwhile
 
 
@@ -398,22 +544,22 @@ def test_outlook() -> None:
     """A wait names the time at which it ends, and an estimate is never earlier than that."""
     now = datetime.now(UTC)
     soon, later = now + timedelta(minutes=20), now + timedelta(minutes=90)
-    at, end = command._clock(soon), command._clock(later)
-    assert "" == command._outlook(progress())
-    assert "" == command._outlook(progress(estimated_end=now + timedelta(seconds=20)))
-    assert f"All done about {end}." == command._outlook(progress(estimated_end=later))
+    at, end = words.clock(soon), words.clock(later)
+    assert "" == words.outlook(progress())
+    assert "" == words.outlook(progress(estimated_end=now + timedelta(seconds=20)))
+    assert f"All done about {end}." == words.outlook(progress(estimated_end=later))
     start = f"The server's window is spent; window reopens at {at}"
-    assert f"{start}." == command._outlook(progress(waiting_until=soon))
-    assert f"{start}, all done soon after." == command._outlook(progress(waiting_until=soon, estimated_end=now))
-    assert f"{start}, all done about {end}." == command._outlook(progress(waiting_until=soon, estimated_end=later))
+    assert f"{start}." == words.outlook(progress(waiting_until=soon))
+    assert f"{start}, all done soon after." == words.outlook(progress(waiting_until=soon, estimated_end=now))
+    assert f"{start}, all done about {end}." == words.outlook(progress(waiting_until=soon, estimated_end=later))
 
 
 def test_clock() -> None:
     """A time today is hours and minutes here; another day is named, and a far one dated."""
     today = datetime.now().astimezone().replace(hour=14, minute=5)
-    assert "14:05" == command._clock(today.astimezone(UTC))
-    assert f"14:05 on {today + timedelta(days=1):%A}" == command._clock(today + timedelta(days=1))
-    assert f"14:05 on {today + timedelta(days=9):%Y-%m-%d}" == command._clock(today + timedelta(days=9))
+    assert "14:05" == words.clock(today.astimezone(UTC))
+    assert f"14:05 on {today + timedelta(days=1):%A}" == words.clock(today + timedelta(days=1))
+    assert f"14:05 on {today + timedelta(days=9):%Y-%m-%d}" == words.clock(today + timedelta(days=9))
 
 
 # Reading
@@ -431,6 +577,9 @@ LISTED = ["conv_standup", "conv_design", "conv_lisbon", "conv_checkup"]
         (["--limit", "2"], LISTED[:2]),
         (["--start-date", "2026-09-13"], LISTED[:2]),
         (["--start-date", "2026-09-13", "--end-date", "2026-09-20T00:00"], ["conv_design"]),
+        (["--start-date", "2026-09-13 00:00", "--end-date", "2026-09-20 00:00:00"], ["conv_design"]),
+        (["--end-date", "2026-09-13T00:00Z"], LISTED[2:]),
+        (["--end-date", "2026-09-13T00:00+00:00"], LISTED[2:]),
         (["--end-date", "2026-09-13T00:00:00+0000"], LISTED[2:]),
         (["--folder", "folder_work"], LISTED[:2]),
         (["--starred", "--not-starred"], LISTED[1:]),
@@ -447,6 +596,105 @@ def test_list(say: Say, sandbox: Sandbox, arguments: list[str], expected: list[s
     assert expected == [line.split("\t")[0] for line in columns.out.splitlines()]
     assert expected == [each["id"] for each in data.data]
     assert all(line.count("\t") == 3 for line in columns.out.splitlines())
+
+
+@pytest.mark.scenario(308)
+def test_last_day_is_included(say: Say, sandbox: Sandbox) -> None:
+    """A day alone begins with its first moment as the start date, and ends with its last one as the end date."""
+    midnight = datetime(2026, 3, 5).astimezone()  # noqa: DTZ001 - as the command line has it, without an offset
+    for name, moment in (
+        ("before", midnight - timedelta(seconds=1)),
+        ("first", midnight),
+        ("last", midnight + timedelta(days=1, seconds=-1)),
+        ("after", midnight + timedelta(days=1)),
+    ):
+        sandbox.conversations[name] = SandboxConversation(id=name, title="Test", created_at=moment.astimezone(UTC))
+    day = ["--start-date", "2026-03-05", "--end-date", "2026-03-05"]
+    assert ["last", "first"] == say("list", "--ids", *day).out.split()
+
+
+@pytest.mark.scenario(308)
+@pytest.mark.parametrize("text", ["0001-01-01T00:00+14:00", "2026-02-30", "2026-09-21T25:00", "now", ""])
+def test_no_date(say: Say, sandbox: Sandbox, text: str) -> None:
+    """A date that does not exist, or not in every time zone, is refused, and the possible forms are shown."""
+    for option in ("--start-date", "--end-date"):
+        said = say("list", option, text)
+        assert (1, "") == (said.code, said.out)
+        assert option in said.err
+        assert "is no date; 2026-11-22, 2026-11-22T08:30 and 2026-11-22T08:30+02:00 are." in said.err
+    assert [] == sandbox.requests
+
+
+@pytest.mark.scenario(308)
+def test_moment_beyond_the_calendar() -> None:
+    """A time that this machine's time zone would move out of the calendar is shown as it is."""
+    first = datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))
+    assert first == words.local(first)
+
+
+@pytest.mark.scenario(312)
+@pytest.mark.parametrize("typed", ["NFC", "NFD"])
+@pytest.mark.parametrize("stored", ["NFC", "NFD"])
+def test_accents_match(say: Say, sandbox: Sandbox, typed: str, stored: str) -> None:
+    """A title is found whether its accents are characters of their own or not, on either side."""
+    sandbox.conversations["conv_design"].title = unicodedata.normalize(stored, "Caf\u00e9 \u00fc")  # type: ignore[arg-type]
+    said = say("list", "--ids", "--title-matches", unicodedata.normalize(typed, "^CAF\u00c9 "))  # type: ignore[arg-type]
+    assert (0, "conv_design\n") == (said.code, said.out)
+
+
+@pytest.mark.scenario(309, 310)
+def test_hostile_row(say: Say, sandbox: Sandbox) -> None:
+    """A server cannot make one id two, a row two, or write to the terminal behind the command's back."""
+    evil = "conv_1\nconv_victim\x1b[31m"
+    sandbox.conversations[evil] = SandboxConversation(
+        id=evil, title="A\ttitle\r\nof two\x9b1m", category="\x1b]52;c;b3duZWQ=\x07\nwork"
+    )
+    said = say("list", "--ids")
+    assert (0, set(LISTED)) == (said.code, set(said.out.split()))
+    assert "1 conversation left out: what the server gave for an id is none.\n" == said.err
+    said = say("list", "--title-matches", "of two")
+    id_, _, category, title = said.out.split("\t")
+    assert ("conv_1?conv_victim?[31m", "?]52;c;b3duZWQ=??work", "A?title??of two?1m\n") == (id_, category, title)
+    (data,) = say("list", "--json", "--title-matches", "of two").data
+    assert evil == data["id"]
+
+
+@pytest.mark.scenario(309)
+def test_hostile_conversation(say: Say, sandbox: Sandbox) -> None:
+    """What one conversation holds is shown line by line, and a line break within a title begins no line."""
+    conversation = sandbox.conversations["conv_design"]
+    conversation.title, conversation.category = "Plan\nconv_victim", "work\x1b[2J"
+    out = say("get", "conv_design").out
+    heading, second, *_ = out.splitlines()
+    assert heading.endswith("Plan?conv_victim")
+    assert second.startswith("conv_design, ")
+    assert second.endswith(", work?[2J")
+
+
+@pytest.mark.scenario(311)
+@pytest.mark.parametrize(
+    ("title", "shown"),
+    [
+        (text, text)
+        for text in (
+            "\U0001f469\u200d\U0001f469\u200d\U0001f467",
+            "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+            "\u05d0\u200f!",
+            "dix\u00a0heures\u202f!",
+            "Donau\u00addampf\u2060schiff",
+            "\U0001f3f4\U000e0067\U000e0062\U000e007f",
+            "private \ue000, new \U0001fae9",
+        )
+    ]
+    + [("a\u202eb\u2066c\u2028d\x00e\x7ff\x85g", "a?b?c?d?e?f?g"), (f"key {SECRET}", "key omi_dev_***")],
+)
+def test_what_is_part_of_text(say: Say, sandbox: Sandbox, title: str, shown: str) -> None:
+    """Joiners, marks and spaces that languages and emoji need are shown; controls and overrides are question marks."""
+    sandbox.conversations["conv_design"].title = title
+    (row,) = say("list", "--title-matches", "^" + title[:1], "--limit", "1").out.splitlines()
+    assert shown == row.split("\t")[3]
+    assert shown in say("get", "conv_design").out.splitlines()[0]
+    assert f"would rename conv_a to {shown}\n" == say("rename", "conv_a", title, "--dry-run").out
 
 
 def test_list_is_input(say: Say, sandbox: Sandbox) -> None:
@@ -492,6 +740,7 @@ def test_get(say: Say) -> None:
         (["get", "../memories/m1"], 1, "Nothing was sent."),
         (["get"], 1, "Missing argument"),
         (["list", "--title-matches", "("], 1, "not a regular expression"),
+        (["list", "--title-matches", "a{99999999999}"], 1, "not a regular expression"),
         (["list", "--ids", "--json"], 1, "two forms"),
         (["list", "--category", "nonsense"], 1, "--category"),
         (["list", "--start-date", "yesterday"], 1, "--start-date"),

@@ -1,0 +1,186 @@
+"""What may be typed: the commands, their arguments and their options, as click reads them."""
+
+import functools
+import signal
+import sys
+from collections.abc import Sequence
+from datetime import date, datetime, time
+
+import click
+
+from omi_async import Category, __version__
+
+from .reading import read, show_list, show_one
+from .run import perform
+from .streams import OutputLost, write
+from .voices import Json, Lines
+from .words import GET, LIST, NAME, OK, SERVER, USAGE, WRITES, Action, shown
+
+_ID_SOURCES = "ID... are conversation ids. With --from FILE they are read from a file, one a line."
+_TITLE_SOURCES = "Renames one conversation, or with --from FILE those of a CSV file with the columns id,title."
+_SKIPPED = "Blank lines and lines that begin with # are skipped; --from - reads standard input."
+
+
+def run(given: Sequence[str]) -> int:
+    """Run a command line, and return the exit code."""
+    try:
+        code = _group(given).main(list(given), prog_name=NAME, standalone_mode=False)
+    except click.exceptions.Abort:
+        return 128 + signal.SIGINT
+    except click.ClickException as error:
+        return _misused(error, as_json="--json" in given)
+    except OutputLost as lost:
+        return _unheard(lost, as_json="--json" in given)
+    return int(code or OK)
+
+
+def _unheard(lost: OutputLost, *, as_json: bool) -> int:
+    """The end of a command that only shows something. A reader that leaves, as `head` does, has enough."""
+    if lost.reader_left:
+        return OK
+    voice = Json(LIST) if as_json else Lines(LIST)
+    voice.error(lost.name, f"Stopped: {lost}.")
+    return SERVER
+
+
+def _misused(error: click.ClickException, *, as_json: bool) -> int:
+    text = error.format_message()
+    text = f"{text if text.endswith('?') else text.rstrip('.') + '.'} Nothing was sent."
+    if getattr(error, "option_name", None) in ("--api-key", "--key", "--token"):
+        text = f"{text} The key is read from the environment variable OMI_API_KEY only."
+    if as_json:
+        Json.put(sys.stderr, error="UsageError", detail=shown(text))
+    else:
+        path = getattr(getattr(error, "ctx", None), "command_path", NAME)
+        write(sys.stderr, f"{shown(text)}\nTry: {path} --help")
+    return USAGE
+
+
+def _group(given: Sequence[str]) -> click.Group:
+    group = click.Group(
+        help="List, show, rename, hide, restore and delete Omi conversations. The API key is taken from OMI_API_KEY.",
+        epilog="Exit codes: 0 all done, 1 usage or refused, 2 key refused, 3 server, connection or output failed, or "
+        "outcome unknown, 4 window spent, 5 not found, 129 stopped by SIGHUP, 130 by Ctrl-C, 143 by SIGTERM.",
+        no_args_is_help=False,  # a missing command is an error of one line, not a whole page
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    click.version_option(__version__, prog_name=NAME)(group)
+    group.add_command(_list())
+    group.add_command(_get())
+    for action in WRITES:
+        group.add_command(_write(action, given))
+    return group
+
+
+def _start(text: str) -> datetime:
+    return _moment(text, time.min)
+
+
+def _end(text: str) -> datetime:
+    return _moment(text, time.max)
+
+
+def _moment(text: str, time_of_day: time) -> datetime:
+    """A date and a time, or a day alone and the time of day given here; without an offset, local time."""
+    try:
+        try:
+            moment = datetime.combine(date.fromisoformat(text), time_of_day)
+        except ValueError:
+            moment = datetime.fromisoformat(text)
+        return moment.astimezone()
+    except (ValueError, OverflowError, OSError):
+        problem = f"{text!r} is no date; 2026-11-22, 2026-11-22T08:30 and 2026-11-22T08:30+02:00 are."
+    raise click.BadParameter(problem)
+
+
+def _list() -> click.Command:
+    return click.Command(
+        LIST.name,
+        params=[
+            click.Option(
+                ["--start-date"],
+                type=_start,
+                metavar="DATE",
+                help="Not older than this; without an offset, local time.",
+            ),
+            click.Option(
+                ["--end-date"],
+                type=_end,
+                metavar="DATE",
+                help="Not newer; 2026-11-22, which includes that day, or 2026-11-22T08:30.",
+            ),
+            click.Option(
+                ["--category", "categories"],
+                multiple=True,
+                type=click.Choice([category.value for category in Category]),
+                metavar="NAME",
+                help="Of this category; may be given several times.",
+            ),
+            click.Option(["--folder", "folder_id"], metavar="ID", help="In this folder."),
+            click.Option(["--starred/--not-starred"], default=None, help="Only those, or none of those."),
+            click.Option(["--title-matches"], metavar="REGEX", help="Whose title this expression is found in."),
+            click.Option(["--limit"], type=click.IntRange(1), help="At most so many; the default is all of them."),
+            click.Option(["--ids"], is_flag=True, help="Only ids, one a line, for --from - of other commands."),
+            _json("A JSON object a line, with everything known."),
+            *_server(),
+        ],
+        callback=functools.partial(read, LIST, show_list),
+        help=f"{LIST.help} To a program, without --ids or --json, the columns are separated by tabs.",
+        short_help="List conversations",
+    )
+
+
+def _get() -> click.Command:
+    return click.Command(
+        GET.name,
+        params=[
+            click.Argument(["conversation_id"], metavar="ID"),
+            click.Option(["--transcript", "include_transcript"], is_flag=True, help="With what was said."),
+            _json("A JSON object a line, with everything known."),
+            *_server(),
+        ],
+        callback=functools.partial(read, GET, show_one),
+        help=GET.help,
+        short_help="Show one conversation",
+    )
+
+
+def _write(action: Action, given: Sequence[str]) -> click.Command:
+    renames = action.name == "rename"
+    arguments = (
+        [click.Argument(["conversation_id"], required=False), click.Argument(["title"], required=False)]
+        if renames
+        else [click.Argument(["ids"], nargs=-1, metavar="[ID]...")]
+    )
+    what = "id,title lines" if renames else "ids"
+    confirming = click.Option(["--yes", "-y"], is_flag=True, help="Do not ask.")
+    options = [
+        click.Option(["--from", "source"], metavar="FILE", help=f"Read {what} from FILE; - is standard input."),
+        click.Option(["--journal"], metavar="FILE", help="Remember what is done, so that a later run goes on."),
+        click.Option(
+            ["--concurrency"], type=click.IntRange(1, 100), default=4, show_default=True, help="Requests at once."
+        ),
+        click.Option(["--no-wait"], is_flag=True, help="Stop when the server's window is spent; do not wait."),
+        click.Option(["--dry-run"], is_flag=True, help="Say what would be done and send nothing."),
+        *([confirming] if action.name == "delete" else []),
+        _json("One JSON object for each outcome, for programs."),
+        *_server(),
+    ]
+    return click.Command(
+        action.name,
+        params=[*arguments, *options],
+        callback=functools.partial(perform, action, given),
+        help=f"{action.help}\n\n{_TITLE_SOURCES if renames else _ID_SOURCES} {_SKIPPED}",
+        short_help=action.help.split(".")[0].split(";")[0],
+    )
+
+
+def _json(text: str) -> click.Option:
+    return click.Option(["--json", "as_json"], is_flag=True, help=text)
+
+
+def _server() -> list[click.Option]:
+    return [
+        click.Option(["--sandbox"], is_flag=True, help="Try it out on a server inside this command."),
+        click.Option(["--base-url"], metavar="URL", help="Another server than OMI_API_BASE or https://api.omi.me."),
+    ]
