@@ -19,12 +19,15 @@ class Sandbox:
 
     It starts with *conversations*, or with six believable ones where none are given. *host* must be a
     loopback address, because the keys are published; *port* 0 takes a free one. A key may make *write_limit*
-    writes (None: any number) in *write_window* seconds, counted from its first write as *clock* tells the
-    time. Likewise it may make *read_limit* reads an hour, *transcript_limit* of them with transcripts: any
-    number unless you say so, 60 and 25 on the real server. Use it as a context manager, or start and close it
-    yourself.
+    writes to conversations (None: any number) in *write_window* seconds, counted from its first write as
+    *clock* tells the time. Likewise it may make *read_limit* reads of conversations an hour,
+    *transcript_limit* of them with transcripts: any number unless you say so, 60 and 25 on the real server.
+    Other limits of the server grow and shrink with these. *generation* chooses the server that is played:
+    the `"newest"`, or the one of `"2026-05"`, which others may still run. Use it as a context manager, or
+    start and close it yourself.
 
-    Raises ValueError for a host that is not loopback, and for a port, limit or window out of range.
+    Raises ValueError for a host that is not loopback, for a port, limit or window out of range, and for an
+    unknown generation.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class Sandbox:
         write_window: float = 3600.0,
         read_limit: int | None = None,
         transcript_limit: int | None = None,
+        generation: Literal["newest", "2026-05"] = "newest",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         target = AsyncSandbox(
@@ -47,6 +51,7 @@ class Sandbox:
             write_window=write_window,
             read_limit=read_limit,
             transcript_limit=transcript_limit,
+            generation=generation,
             clock=clock,
         )
         self._bridge = Bridge(target)
@@ -128,15 +133,19 @@ class Sandbox:
         close: Literal["before", "after"] | None = None,
         apply: bool = False,
         method: str | None = None,
+        path: str | None = None,
+        record_id: str | None = None,
         conversation_id: str | None = None,
         times: int = 1,
     ) -> None:
-        """Script a fault for the next *times* requests, or for those of *method* or *conversation_id* only.
+        """Script a fault for the next *times* requests.
 
-        A request meets the oldest fault that matches it. It first waits *delay* seconds. With *status* it is
-        answered with that, *headers* and *body* (text as plain text, anything else as JSON) taking the place
-        of the real server's; nothing is checked or changed, unless *apply* has the request handled before it
-        is answered so. With *close* the connection is dropped without an answer, `"before"` the request is
+        It can be meant for those of one *method*, of one *path* (as sent, without the query), or about one
+        record of any kind (*record_id*) or one conversation (*conversation_id*). A request meets the oldest
+        fault that matches it. It first waits *delay* seconds. With *status* it is answered with that,
+        *headers* and *body* (text as plain text, anything else as JSON) taking the place of the real
+        server's; nothing is checked or changed, unless *apply* has the request handled before it is answered
+        so. With *close* the connection is dropped without an answer, `"before"` the request is
         handled or `"after"`. With *delay* alone the request is merely slow.
 
         Raises ValueError naming the argument that is out of range or contradicts another.
@@ -149,9 +158,15 @@ class Sandbox:
             close=close,
             apply=apply,
             method=method,
+            path=path,
+            record_id=record_id,
             conversation_id=conversation_id,
             times=times,
         )
+
+    def reset(self) -> None:
+        """Hold again what it held in the beginning: no requests, no faults, and every window is open."""
+        self._bridge.target.reset()
 
     def clear_faults(self) -> None:
         """Forget the faults that are still to be played."""

@@ -4,8 +4,8 @@ It speaks the conversation endpoints of the Developer API with the real server's
 keeps its conversations in memory, and can be told to fail.
 """
 
+from omi_async.sandbox.conversations import SandboxConversation
 from omi_async.sandbox.faults import Fault, RecordedRequest
-from omi_async.sandbox.records import SandboxConversation
 from omi_async.sandbox.server import Sandbox
 
 __all__ = ["Fault", "RecordedRequest", "Sandbox", "SandboxConversation"]

@@ -7,7 +7,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from omi_async.sandbox.server import USUAL_WRITE_LIMIT, Sandbox
+from omi_async.sandbox.allowance import USUAL_WRITE_LIMIT
+from omi_async.sandbox.server import Sandbox
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,49 +1,22 @@
-"""The sandbox server: sockets, faults and records around the endpoints of `api`."""
+"""The sandbox: settings, what is stored, and what is scripted, around the server of `listener`."""
 
-import asyncio
-import ipaddress
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Literal, Self
-from urllib.parse import unquote
 
-import attrs
-from aiohttp import web
-
-from omi_async.sandbox.answers import Answer
-from omi_async.sandbox.api import Api, Call
+from omi_async.sandbox import seeds
+from omi_async.sandbox.allowance import Allowance, ApiKey
+from omi_async.sandbox.api import Api
+from omi_async.sandbox.conversations import CONVERSATION, Conversations, SandboxConversation
+from omi_async.sandbox.creation import Creation
 from omi_async.sandbox.faults import Fault, FaultQueue, RecordedRequest
-from omi_async.sandbox.gate import (
-    ALL_SCOPES,
-    CONVERSATIONS_READ,
-    CONVERSATIONS_WRITE,
-    DETAIL_POLICY,
-    LIST_POLICY,
-    READ_SCOPES,
-    READS_POLICY,
-    TRANSCRIPT_POLICY,
-    WRITE_POLICY,
-    Gate,
-    RatePolicy,
-    whole_seconds,
-)
-from omi_async.sandbox.records import SandboxConversation, seeded_conversations
+from omi_async.sandbox.listener import Listener, loopback
+from omi_async.sandbox.store import Store
 
 API_KEY = f"omi_dev_{1:032x}"
 READ_ONLY_KEY = f"omi_dev_{2:032x}"
-
-USUAL_WRITE_LIMIT = 25
-"""Conversation writes an hour that the real server allows a key; a scripted 429 names it without a limit."""
-
-USUAL_READ_LIMIT = 60
-"""The same for reads."""
-
-_READ_WINDOW = 3600.0
-
-# aiohttp reads zero as "wait for ever"; hanging handlers are ended before, so there is nothing to wait for.
-_SHUTDOWN_SECONDS = 0.05
 
 
 class Sandbox:
@@ -51,12 +24,15 @@ class Sandbox:
 
     It starts with *conversations*, or with six believable ones where none are given. *host* must be a
     loopback address, because the keys are published; *port* 0 takes a free one. A key may make *write_limit*
-    writes (None: any number) in *write_window* seconds, counted from its first write as *clock* tells the
-    time. Likewise it may make *read_limit* reads an hour, *transcript_limit* of them with transcripts: any
-    number unless you say so, 60 and 25 on the real server. Use it as a context manager, or start and close it
-    yourself.
+    writes to conversations (None: any number) in *write_window* seconds, counted from its first write as
+    *clock* tells the time. Likewise it may make *read_limit* reads of conversations an hour,
+    *transcript_limit* of them with transcripts: any number unless you say so, 60 and 25 on the real server.
+    Other limits of the server grow and shrink with these. *generation* chooses the server that is played:
+    the `"newest"`, or the one of `"2026-05"`, which others may still run. Use it as a context manager, or
+    start and close it yourself.
 
-    Raises ValueError for a host that is not loopback, and for a port, limit or window out of range.
+    Raises ValueError for a host that is not loopback, for a port, limit or window out of range, and for an
+    unknown generation.
     """
 
     def __init__(
@@ -69,9 +45,13 @@ class Sandbox:
         write_window: float = 3600.0,
         read_limit: int | None = None,
         transcript_limit: int | None = None,
+        generation: Literal["newest", "2026-05"] = "newest",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._bind_host, self._url_host = _loopback(host)
+        addresses = loopback(host)
+        if addresses is None:
+            raise ValueError("host must be in 127.0.0.0/8, ::1 or localhost: the sandbox's keys are published")
+        self._bind_host, self._url_host = addresses
         if isinstance(port, bool) or not 0 <= port <= 65535:
             raise ValueError("port must be between 0 and 65535")
         limits = {"write_limit": write_limit, "read_limit": read_limit, "transcript_limit": transcript_limit}
@@ -80,32 +60,33 @@ class Sandbox:
                 raise ValueError(f"{name} must be zero or more, or None for no limit")
         if not (math.isfinite(write_window) and write_window > 0):
             raise ValueError("write_window must be a number of seconds above zero")
+        if generation not in {"newest", "2026-05"}:
+            raise ValueError("generation must be 'newest' or '2026-05'")
         self._port = port
-        self._conversations: dict[str, SandboxConversation] = {}
-        for conversation in seeded_conversations() if conversations is None else conversations:
-            if conversation.id in self._conversations:
-                raise ValueError(f"conversations has the id {conversation.id!r} twice")
-            self._conversations[conversation.id] = conversation
-        policies = {
-            name: RatePolicy(limit, window)
-            for name, limit, window in (
-                (WRITE_POLICY, write_limit, write_window),
-                (READS_POLICY, read_limit, _READ_WINDOW),
-                (LIST_POLICY, read_limit, _READ_WINDOW),
-                (DETAIL_POLICY, read_limit, _READ_WINDOW),
-                (TRANSCRIPT_POLICY, transcript_limit, _READ_WINDOW),
-            )
-            if limit is not None
-        }
-        keys = {API_KEY: ALL_SCOPES, READ_ONLY_KEY: READ_SCOPES}
-        self._api = Api(self._conversations, Gate(keys, policies, clock))
-        self._scripted_limit = USUAL_WRITE_LIMIT if write_limit is None else write_limit
-        self._scripted_wait = whole_seconds(write_window)
-        self._scripted_read_limit = USUAL_READ_LIMIT if read_limit is None else read_limit
+        lenient = generation == "newest"
+        self._conversations = Store(
+            seeds.conversations() if conversations is None else conversations,
+            CONVERSATION,
+            "conversations",
+            lenient=lenient,
+        )
+        self._keys = _first_keys()
+        self._allowance = Allowance(
+            self._keys,
+            limits={"writes": write_limit, "reads": read_limit, "transcripts": transcript_limit},
+            write_window=write_window,
+            clock=clock,
+            names_mcp_keys=generation == "newest",
+        )
+        resources = (
+            Conversations(self._conversations, self._allowance, generation),
+            Creation(self._conversations, generation),
+        )
+        routes = [route for resource in resources for route in resource.routes]
+        self._api = Api(routes, self._allowance, generation)
         self._faults = FaultQueue()
         self._requests: list[RecordedRequest] = []
-        self._exchanges: set[asyncio.Task[Any]] = set()
-        self._runner: web.AppRunner | None = None
+        self._listener: Listener | None = None
         self._url: str | None = None
         self._closed = False
 
@@ -132,7 +113,7 @@ class Sandbox:
     @property
     def conversations(self) -> dict[str, SandboxConversation]:
         """The stored conversations by id; add, change and remove them at will."""
-        return self._conversations
+        return self._conversations.records
 
     @property
     def requests(self) -> list[RecordedRequest]:
@@ -156,29 +137,22 @@ class Sandbox:
         """
         if self._closed:
             raise RuntimeError("This sandbox is closed; make a new one.")
-        if self._runner is not None:
+        if self._listener is not None:
             raise RuntimeError("This sandbox is started already.")
-        app = web.Application()
-        app.router.add_route("*", r"/{path:[\s\S]*}", self._serve)
-        app.on_shutdown.append(self._end_exchanges)
-        # The real server takes bodies as they come, and no access log belongs into the output of a test.
-        runner = web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=_SHUTDOWN_SECONDS)
-        self._runner = runner
+        self._listener = Listener(self._api, self._allowance, self._faults, self._requests)
         try:
-            await runner.setup()
-            await web.TCPSite(runner, self._bind_host, self._port).start()
+            port = await self._listener.start(self._bind_host, self._port)
         except BaseException:
-            self._runner = None
-            await runner.cleanup()
+            self._listener = None
             raise
-        self._url = f"http://{self._url_host}:{runner.addresses[0][1]}"
+        self._url = f"http://{self._url_host}:{port}"
 
     async def aclose(self) -> None:
         """Stop serving and drop every connection, whatever it is waiting for; closing again does nothing."""
         self._closed = True
-        runner, self._runner = self._runner, None
-        if runner is not None:
-            await runner.cleanup()
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            await listener.close()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -194,7 +168,7 @@ class Sandbox:
 
     def __repr__(self) -> str:
         state = self._url if self.started else "closed" if self._closed else "not started"
-        return f"<Sandbox {state}, {len(self._conversations)} conversations>"
+        return f"<Sandbox {state}, {len(self._conversations.records)} conversations>"
 
     def fail(
         self,
@@ -206,15 +180,19 @@ class Sandbox:
         close: Literal["before", "after"] | None = None,
         apply: bool = False,
         method: str | None = None,
+        path: str | None = None,
+        record_id: str | None = None,
         conversation_id: str | None = None,
         times: int = 1,
     ) -> None:
-        """Script a fault for the next *times* requests, or for those of *method* or *conversation_id* only.
+        """Script a fault for the next *times* requests.
 
-        A request meets the oldest fault that matches it. It first waits *delay* seconds. With *status* it is
-        answered with that, *headers* and *body* (text as plain text, anything else as JSON) taking the place
-        of the real server's; nothing is checked or changed, unless *apply* has the request handled before it
-        is answered so. With *close* the connection is dropped without an answer, `"before"` the request is
+        It can be meant for those of one *method*, of one *path* (as sent, without the query), or about one
+        record of any kind (*record_id*) or one conversation (*conversation_id*). A request meets the oldest
+        fault that matches it. It first waits *delay* seconds. With *status* it is answered with that,
+        *headers* and *body* (text as plain text, anything else as JSON) taking the place of the real
+        server's; nothing is checked or changed, unless *apply* has the request handled before it is answered
+        so. With *close* the connection is dropped without an answer, `"before"` the request is
         handled or `"after"`. With *delay* alone the request is merely slow.
 
         Raises ValueError naming the argument that is out of range or contradicts another.
@@ -228,113 +206,26 @@ class Sandbox:
                 close=close,
                 apply=apply,
                 method=method,
+                path=path,
+                record_id=record_id,
                 conversation_id=conversation_id,
                 times=times,
             )
         )
 
+    def reset(self) -> None:
+        """Hold again what it held in the beginning: no requests, no faults, and every window is open."""
+        self._conversations.reset()
+        self._keys.clear()
+        self._keys.update(_first_keys())
+        self._allowance.reset()
+        self._requests.clear()
+        self._faults.clear()
+
     def clear_faults(self) -> None:
         """Forget the faults that are still to be played."""
         self._faults.clear()
 
-    async def _serve(self, request: web.Request) -> web.StreamResponse:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - aiohttp runs every handler in a task
-        self._exchanges.add(task)
-        try:
-            return await self._exchange(request)
-        finally:
-            self._exchanges.discard(task)
 
-    async def _exchange(self, request: web.Request) -> web.StreamResponse:
-        try:
-            body = await request.content.read()
-        except (ConnectionError, web.RequestPayloadError):
-            # The client left in the middle of its request: there is nothing to record and nobody to answer.
-            return _drop(request)
-        target, _, query = request.raw_path.partition("?")
-        call = Call(
-            method=request.method,
-            path=unquote(target),
-            query=query,
-            headers=request.headers,
-            body=body,
-            origin=f"http://{request.host}",
-        )
-        record = RecordedRequest(
-            method=request.method, path=request.raw_path, headers=_without_key(request.headers), body=body
-        )
-        self._requests.append(record)
-        answer = await self._play(call, self._take_fault(call))
-        self._settle(record, None if answer is None else answer.status, call.applied)
-        if answer is None:
-            return _drop(request)
-        return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
-
-    def _take_fault(self, call: Call) -> Fault | None:
-        if not f"{call.path}/".startswith("/v1/dev/"):
-            return None
-        return self._faults.take(call.method, self._api.conversation_id(call.method, call.path))
-
-    async def _play(self, call: Call, fault: Fault | None) -> Answer | None:
-        if fault is None:
-            return self._api.answer(call)
-        if fault.delay:
-            # Goes on when the client has left, as on the real server: a late change is still made.
-            await asyncio.sleep(fault.delay)
-        answer = self._api.answer(call) if fault.reaches_server else None
-        if fault.close is not None:
-            return None
-        if call.method == "GET":
-            scope, limit, wait = CONVERSATIONS_READ, self._scripted_read_limit, whole_seconds(_READ_WINDOW)
-        else:
-            scope, limit, wait = CONVERSATIONS_WRITE, self._scripted_limit, self._scripted_wait
-        scripted = fault.scripted_answer(scope=scope, limit=limit, retry_after=wait)
-        return answer if scripted is None else scripted
-
-    def _settle(self, record: RecordedRequest, status: int | None, applied: bool) -> None:
-        # From the end, where it stands unless many others came since; nowhere if the list was cleared.
-        for index in range(len(self._requests) - 1, -1, -1):
-            if self._requests[index] is record:
-                self._requests[index] = attrs.evolve(record, status=status, applied=applied)
-                return
-
-    async def _end_exchanges(self, _: web.Application) -> None:
-        exchanges = list(self._exchanges)
-        for task in exchanges:
-            task.cancel()
-        if exchanges:
-            await asyncio.wait(exchanges)
-
-
-def _drop(request: web.Request) -> web.StreamResponse:
-    if request.transport is not None:
-        request.transport.abort()
-    # aiohttp wants a response and fails quietly to write it.
-    return web.Response()
-
-
-def _without_key(headers: Mapping[str, str]) -> dict[str, str]:
-    masked: dict[str, str] = {}
-    for name, value in headers.items():
-        if name.lower() == "authorization":
-            masked[name] = "Bearer ***" if value.startswith("Bearer ") else "***"
-        else:
-            masked[name] = f"{masked[name]}, {value}" if name in masked else value
-    return masked
-
-
-def _loopback(host: str) -> tuple[str, str]:
-    """Return the address to bind and the host part of the URL for *host*."""
-    if host.lower() == "localhost":
-        # Bound on both families, a free port would be a different one on each.
-        return "127.0.0.1", "localhost"
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        address = None
-    if isinstance(address, ipaddress.IPv4Address) and address in ipaddress.IPv4Network("127.0.0.0/8"):
-        return host, host
-    if address == ipaddress.IPv6Address("::1"):
-        return "::1", "[::1]"
-    raise ValueError("host must be in 127.0.0.0/8, ::1 or localhost: the sandbox's keys are published")
+def _first_keys() -> dict[str, ApiKey]:
+    return {key.secret: key for key in seeds.keys(API_KEY, READ_ONLY_KEY)}

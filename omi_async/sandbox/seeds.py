@@ -1,132 +1,13 @@
-"""The conversations a sandbox holds, and the ones it starts with."""
+"""What a sandbox starts with where it is given nothing: new objects every time."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
-import attrs
-
-
-def _check_aware(_: object, attribute: "attrs.Attribute[Any]", value: datetime | None) -> None:
-    if value is not None and value.utcoffset() is None:
-        raise ValueError(f"{attribute.name} must be a datetime with a time zone")
+from omi_async.sandbox.allowance import READ_SCOPES, SCOPES, ApiKey
+from omi_async.sandbox.conversations import SandboxConversation
 
 
-@attrs.define
-class SandboxConversation:
-    """One stored conversation; change its fields at will, the next request sees the change.
-
-    Field names are the API's. `action_items`, `events`, `transcript_segments` and `geolocation` hold the
-    objects of the API's specification as dicts: keys left out are sent with their defaults, times may be
-    given as text or as aware datetimes. `discarded`, `locked`, `starred` and `status` steer the server and
-    are no part of a conversation as it is sent. Raises ValueError for a time without a zone.
-    """
-
-    id: str
-    created_at: datetime = attrs.field(default=datetime(2026, 9, 1, 9, 15, tzinfo=UTC), validator=_check_aware)
-    started_at: datetime | None = attrs.field(default=datetime(2026, 9, 1, 9, 0, tzinfo=UTC), validator=_check_aware)
-    finished_at: datetime | None = attrs.field(
-        default=datetime(2026, 9, 1, 9, 14, 30, tzinfo=UTC), validator=_check_aware
-    )
-    title: str = "Conversation"
-    overview: str = attrs.field(default="A short conversation.", repr=False)
-    emoji: str = "🧠"
-    category: str = "other"
-    action_items: list[dict[str, Any]] = attrs.field(factory=list[dict[str, Any]], repr=False)
-    events: list[dict[str, Any]] = attrs.field(factory=list[dict[str, Any]], repr=False)
-    language: str | None = "en"
-    source: str | None = "omi"
-    transcript_segments: list[dict[str, Any]] = attrs.field(factory=list[dict[str, Any]], repr=False)
-    geolocation: dict[str, Any] | None = attrs.field(default=None, repr=False)
-    folder_id: str | None = None
-    folder_name: str | None = None
-    discarded: bool = False
-    locked: bool = False
-    starred: bool = False
-    status: str = "completed"
-
-    def to_json(self, *, include_transcript: bool) -> dict[str, object]:
-        """Return the conversation as the server sends it: every key present, null where there is nothing."""
-        segments = [_segment(segment) for segment in self.transcript_segments] if include_transcript else None
-        return {
-            "id": self.id,
-            "created_at": _time(self.created_at),
-            "started_at": _time(self.started_at),
-            "finished_at": _time(self.finished_at),
-            "structured": {
-                "title": self.title,
-                "overview": self.overview,
-                "emoji": self.emoji,
-                "category": self.category,
-                "action_items": [_action_item(item) for item in self.action_items],
-                "events": [_event(event) for event in self.events],
-            },
-            "language": self.language,
-            "source": self.source,
-            "transcript_segments": segments,
-            "geolocation": None if self.geolocation is None else _geolocation(self.geolocation),
-            "folder_id": self.folder_id,
-            "folder_name": self.folder_name,
-        }
-
-
-def _action_item(item: Mapping[str, Any]) -> dict[str, object]:
-    return {
-        "description": item["description"],
-        "completed": item.get("completed", False),
-        "created_at": _time(item.get("created_at")),
-        "updated_at": _time(item.get("updated_at")),
-        "due_at": _time(item.get("due_at")),
-        "completed_at": _time(item.get("completed_at")),
-        "conversation_id": item.get("conversation_id"),
-    }
-
-
-def _event(event: Mapping[str, Any]) -> dict[str, object]:
-    return {
-        "title": event["title"],
-        "description": event.get("description", ""),
-        "start": _time(event["start"]),
-        "duration": event.get("duration", 30),
-        "created": event.get("created", False),
-    }
-
-
-def _segment(segment: Mapping[str, Any]) -> dict[str, object]:
-    return {
-        "id": segment.get("id"),
-        "text": segment["text"],
-        "speaker_id": segment.get("speaker_id"),
-        # Names belong to people the server knows, and the sandbox knows none.
-        "speaker_name": None,
-        "start": float(segment["start"]),
-        "end": float(segment["end"]),
-    }
-
-
-def _geolocation(place: Mapping[str, Any]) -> dict[str, object]:
-    return {
-        "google_place_id": place.get("google_place_id"),
-        "latitude": float(place["latitude"]),
-        "longitude": float(place["longitude"]),
-        "address": place.get("address"),
-        "location_type": place.get("location_type"),
-    }
-
-
-def _time(value: datetime | str | None) -> str | None:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    return value
-
-
-def in_some_zone(time: datetime) -> datetime:
-    """Return *time*, in UTC where it names no zone: so does the real server's database read it."""
-    return time.replace(tzinfo=UTC) if time.utcoffset() is None else time
-
-
-def seeded_conversations() -> list[SandboxConversation]:
-    """Return the conversations of a sandbox that was given none, newest first, as new objects every time."""
+def conversations() -> list[SandboxConversation]:
+    """Return six conversations, the newest first."""
     return [
         SandboxConversation(
             id="conv_standup",
@@ -256,4 +137,12 @@ def seeded_conversations() -> list[SandboxConversation]:
             category="entrepreneurship",
             locked=True,
         ),
+    ]
+
+
+def keys(full: str, read_only: str) -> list[ApiKey]:
+    """Return the user's two keys with these secrets."""
+    return [
+        ApiKey("key_full", "Sandbox", full, datetime(2026, 9, 1, 8, 0, tzinfo=UTC), SCOPES),
+        ApiKey("key_read_only", "Sandbox, read only", read_only, datetime(2026, 9, 1, 8, 5, tzinfo=UTC), READ_SCOPES),
     ]
