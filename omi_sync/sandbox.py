@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from omi_async.sandbox import RecordedRequest, SandboxConversation
+from omi_async.sandbox import RecordedRequest, SandboxConversation, SandboxMemory
 from omi_async.sandbox import Sandbox as AsyncSandbox
 
 from ._bridge import Bridge
@@ -34,6 +34,7 @@ class Sandbox:
         self,
         conversations: Iterable[SandboxConversation] | None = None,
         *,
+        memories: Iterable[SandboxMemory] | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
         write_limit: int | None = 25,
@@ -45,6 +46,7 @@ class Sandbox:
     ) -> None:
         target = AsyncSandbox(
             conversations,
+            memories=memories,
             host=host,
             port=port,
             write_limit=write_limit,
@@ -78,6 +80,11 @@ class Sandbox:
     def conversations(self) -> dict[str, SandboxConversation]:
         """The stored conversations by id; add, change and remove them at will."""
         return self._bridge.target.conversations
+
+    @property
+    def memories(self) -> dict[str, SandboxMemory]:
+        """The stored memories by id; put others in, or take some out, at will."""
+        return self._bridge.target.memories
 
     @property
     def requests(self) -> list[RecordedRequest]:

@@ -6,6 +6,7 @@ keeps its conversations in memory, and can be told to fail.
 
 from omi_async.sandbox.conversations import SandboxConversation
 from omi_async.sandbox.faults import Fault, RecordedRequest
+from omi_async.sandbox.memories import SandboxMemory
 from omi_async.sandbox.server import Sandbox
 
-__all__ = ["Fault", "RecordedRequest", "Sandbox", "SandboxConversation"]
+__all__ = ["Fault", "RecordedRequest", "Sandbox", "SandboxConversation", "SandboxMemory"]

@@ -54,8 +54,11 @@ def bad(kind: str, place: Place, message: str, echo: object, context: dict[str, 
     return BadInputError(problem if context is None else {**problem, "ctx": context})
 
 
-def members(values: Mapping[str, object], place: Place, fields: Mapping[str, Field]) -> dict[str, Any]:
-    """Return what *values* give for *fields*, unknown names being ignored; every bad field is refused at once."""
+def members(values: Mapping[str, object], place: Place, fields: Mapping[str, Field], echo: object) -> dict[str, Any]:
+    """Return what *values* give for *fields*, unknown names being ignored; every bad field is refused at once.
+
+    The refusal of a missing field has *echo* as its input.
+    """
     found: dict[str, Any] = {}
     problems: list[dict[str, object]] = []
     for name, field in fields.items():
@@ -64,7 +67,7 @@ def members(values: Mapping[str, object], place: Place, fields: Mapping[str, Fie
             if given is not None:
                 found[name] = field.read(values[given], (*place, given))
             elif field.default is _REQUIRED:
-                raise bad("missing", (*place, name), "Field required", values)
+                raise bad("missing", (*place, name), "Field required", echo)
             else:
                 found[name] = field.default
         except BadInputError as error:
@@ -81,7 +84,7 @@ def fields_of(shape: Mapping[str, Field]) -> Reader:
         if not isinstance(value, dict):
             message = "Input should be a valid dictionary or object to extract fields from"
             raise bad("model_attributes_type", place, message, value)
-        return members(cast(dict[str, object], value), place, shape)
+        return members(cast(dict[str, object], value), place, shape, cast(object, value))
 
     return read
 

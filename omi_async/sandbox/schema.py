@@ -38,7 +38,7 @@ def read_query(query: str, fields: Mapping[str, Field]) -> dict[str, Any]:
     """
     try:
         # Of a name that comes twice the last value counts.
-        return members(dict(parse_qsl(query, keep_blank_values=True)), ("query",), fields)
+        return members(dict(parse_qsl(query, keep_blank_values=True)), ("query",), fields, None)
     except BadInputError as error:
         _refuse(error)
 

@@ -1,9 +1,11 @@
 """What a sandbox starts with where it is given nothing: new objects every time."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 from omi_async.sandbox.allowance import READ_SCOPES, SCOPES, ApiKey
 from omi_async.sandbox.conversations import SandboxConversation
+from omi_async.sandbox.memories import SandboxMemory
 
 
 def conversations() -> list[SandboxConversation]:
@@ -138,6 +140,33 @@ def conversations() -> list[SandboxConversation]:
             locked=True,
         ),
     ]
+
+
+def memories() -> list[SandboxMemory]:
+    """Return seven memories, the newest first."""
+    return [
+        _memory("mem_coffee", 21, "Drinks coffee black, and none after three in the afternoon.", "habits"),
+        _memory(
+            "mem_lisbon", 19, "Spends a week in Lisbon every autumn, with Ana.", "lifestyle", tags=("travel", "lisbon")
+        ),
+        _memory("mem_release", 18, "Leads the work on the export and the new settings page.", "work", tags=("work",)),
+        _memory("mem_guitar", 15, "Has played the guitar since school.", "hobbies", visibility="public"),
+        _memory("mem_rust", 12, "Learns Rust by writing a small search engine.", "learnings", edited=True),
+        _memory("mem_sleep", 9, "Wants to sleep eight hours, as the doctor advised.", "manual", manually_added=True),
+        _memory(
+            "mem_locked",
+            2,
+            "Met the founders for lunch and heard at length how they had found their first hundred customers.",
+            "interesting",
+            locked=True,
+        ),
+    ]
+
+
+def _memory(name: str, day: int, content: str, category: str, **more: Any) -> SandboxMemory:
+    time = datetime(2026, 9, day, 18, 30, tzinfo=UTC)
+    scoring = f"{more.get('manually_added', False):02d}_999_{int(time.timestamp()):010d}"
+    return SandboxMemory(name, content, category, created_at=time, updated_at=time, scoring=scoring, **more)
 
 
 def keys(full: str, read_only: str) -> list[ApiKey]:

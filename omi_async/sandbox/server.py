@@ -13,6 +13,7 @@ from omi_async.sandbox.conversations import CONVERSATION, Conversations, Sandbox
 from omi_async.sandbox.creation import Creation
 from omi_async.sandbox.faults import Fault, FaultQueue, RecordedRequest
 from omi_async.sandbox.listener import Listener, loopback
+from omi_async.sandbox.memories import MEMORY, Memories, SandboxMemory
 from omi_async.sandbox.store import Store
 
 API_KEY = f"omi_dev_{1:032x}"
@@ -39,6 +40,7 @@ class Sandbox:
         self,
         conversations: Iterable[SandboxConversation] | None = None,
         *,
+        memories: Iterable[SandboxMemory] | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
         write_limit: int | None = 25,
@@ -70,6 +72,8 @@ class Sandbox:
             "conversations",
             lenient=lenient,
         )
+        self._memories = Store(seeds.memories() if memories is None else memories, MEMORY, "memories", lenient=lenient)
+        self._stores: tuple[Store[Any], ...] = (self._conversations, self._memories)
         self._keys = _first_keys()
         self._allowance = Allowance(
             self._keys,
@@ -81,6 +85,7 @@ class Sandbox:
         resources = (
             Conversations(self._conversations, self._allowance, generation),
             Creation(self._conversations, generation),
+            Memories(self._memories, generation),
         )
         routes = [route for resource in resources for route in resource.routes]
         self._api = Api(routes, self._allowance, generation)
@@ -114,6 +119,11 @@ class Sandbox:
     def conversations(self) -> dict[str, SandboxConversation]:
         """The stored conversations by id; add, change and remove them at will."""
         return self._conversations.records
+
+    @property
+    def memories(self) -> dict[str, SandboxMemory]:
+        """The stored memories by id; put others in, or take some out, at will."""
+        return self._memories.records
 
     @property
     def requests(self) -> list[RecordedRequest]:
@@ -215,7 +225,8 @@ class Sandbox:
 
     def reset(self) -> None:
         """Hold again what it held in the beginning: no requests, no faults, and every window is open."""
-        self._conversations.reset()
+        for store in self._stores:
+            store.reset()
         self._keys.clear()
         self._keys.update(_first_keys())
         self._allowance.reset()

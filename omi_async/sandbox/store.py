@@ -21,8 +21,7 @@ class Record(Protocol):
     """What is stored: anything with an id."""
 
     @property
-    def id(self) -> str:
-        """The key of the record."""
+    def id(self) -> str: ...
 
 
 R = TypeVar("R", bound=Record)
@@ -97,6 +96,29 @@ class Store(Generic[R]):
                 # The error's own words may be the user's.
                 _logger.warning("The sandbox cannot list %s: %s", record.id, type(error).__name__)
         return rows
+
+
+class Row(Protocol):
+    """A record that may be said to be unreadable."""
+
+    @property
+    def unreadable(self) -> bool: ...
+
+
+def check_readable(record: Row) -> None:
+    """Raise ValueError if *record* stands for one that the server cannot send."""
+    if record.unreadable:
+        raise ValueError("the record is unreadable")
+
+
+def slice_2026_05(rows: list[R], offset: int, limit: int) -> list[R]:
+    """Return a page as the server of May 2026 cuts it.
+
+    Its database takes a limit of 0 for none. Raises ValueError for numbers below zero, which break that server.
+    """
+    if offset < 0 or limit < 0:
+        raise ValueError("a page begins and ends at zero or later")
+    return rows[offset : offset + limit] if limit else rows[offset:]
 
 
 def check_aware(_: object, attribute: "attrs.Attribute[Any]", value: datetime | None) -> None:

@@ -361,7 +361,7 @@ class TestSchema:
 class TestPaths:
     @pytest.mark.parametrize(
         "path",
-        ["/", "/nowhere", "/v1/dev/user/memories/m1", f"{ITEMS}/a%2Fb", f"{ITEMS}/../memories/m1", f"{STANDUP}/x/"],
+        ["/", "/nowhere", "/v1/dev/user/people/p1", f"{ITEMS}/a%2Fb", f"{ITEMS}/../memories/m1", f"{STANDUP}/x/"],
     )
     @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE", "POST"])
     async def test_unknown_paths_are_404(self, call: Caller, method: str, path: str) -> None:
