@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from omi_async.sandbox import RecordedRequest, SandboxConversation, SandboxMemory
+from omi_async.sandbox import RecordedRequest, SandboxActionItem, SandboxConversation, SandboxMemory
 from omi_async.sandbox import Sandbox as AsyncSandbox
 
 from ._bridge import Bridge
@@ -35,6 +35,7 @@ class Sandbox:
         conversations: Iterable[SandboxConversation] | None = None,
         *,
         memories: Iterable[SandboxMemory] | None = None,
+        action_items: Iterable[SandboxActionItem] | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
         write_limit: int | None = 25,
@@ -47,6 +48,7 @@ class Sandbox:
         target = AsyncSandbox(
             conversations,
             memories=memories,
+            action_items=action_items,
             host=host,
             port=port,
             write_limit=write_limit,
@@ -85,6 +87,11 @@ class Sandbox:
     def memories(self) -> dict[str, SandboxMemory]:
         """The stored memories by id; put others in, or take some out, at will."""
         return self._bridge.target.memories
+
+    @property
+    def action_items(self) -> dict[str, SandboxActionItem]:
+        """The stored action items by id, likewise."""
+        return self._bridge.target.action_items
 
     @property
     def requests(self) -> list[RecordedRequest]:

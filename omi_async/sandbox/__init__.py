@@ -4,9 +4,10 @@ It speaks the conversation endpoints of the Developer API with the real server's
 keeps its conversations in memory, and can be told to fail.
 """
 
+from omi_async.sandbox.action_items import SandboxActionItem
 from omi_async.sandbox.conversations import SandboxConversation
 from omi_async.sandbox.faults import Fault, RecordedRequest
 from omi_async.sandbox.memories import SandboxMemory
 from omi_async.sandbox.server import Sandbox
 
-__all__ = ["Fault", "RecordedRequest", "Sandbox", "SandboxConversation", "SandboxMemory"]
+__all__ = ["Fault", "RecordedRequest", "Sandbox", "SandboxActionItem", "SandboxConversation", "SandboxMemory"]

@@ -34,7 +34,7 @@ from omi_async.sandbox.fields import (
 from omi_async.sandbox.moments import moment, zoned_moment
 from omi_async.sandbox.replies import Reply, ReplyError, json_reply, refusal
 from omi_async.sandbox.schema import read_body
-from omi_async.sandbox.store import Store, in_some_zone
+from omi_async.sandbox.store import Store, stored_time
 
 _FROM_SEGMENTS_WRITES = RateWindow("dev:conversations_from_segments", 30, "writes")
 
@@ -192,8 +192,8 @@ def _from_text(request: Mapping[str, Any]) -> SandboxConversation:
     return SandboxConversation(
         id=str(uuid.uuid4()),
         created_at=_now(),
-        started_at=in_some_zone(started),
-        finished_at=in_some_zone(finished),
+        started_at=stored_time(started),
+        finished_at=stored_time(finished),
         title=_title(words),
         overview=words.strip(),
         language=request["language"] or "en",
@@ -221,9 +221,9 @@ def _from_segments(request: Mapping[str, Any], *, usual_source: str) -> SandboxC
         # A session names its conversation.
         id=str(uuid.uuid4()) if session is None else str(uuid.uuid5(_SESSIONS, f"{_USER}\0{session.strip()}")),
         # The real server files a session under its beginning and everything else under the present.
-        created_at=_now() if session is None else in_some_zone(started),
-        started_at=in_some_zone(started),
-        finished_at=in_some_zone(finished),
+        created_at=_now() if session is None else stored_time(started),
+        started_at=stored_time(started),
+        finished_at=stored_time(finished),
         title=_title(words),
         overview=words,
         language=request["language"] or "en",

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from omi_async.sandbox.action_items import SandboxActionItem
 from omi_async.sandbox.allowance import READ_SCOPES, SCOPES, ApiKey
 from omi_async.sandbox.conversations import SandboxConversation
 from omi_async.sandbox.memories import SandboxMemory
@@ -167,6 +168,60 @@ def _memory(name: str, day: int, content: str, category: str, **more: Any) -> Sa
     time = datetime(2026, 9, day, 18, 30, tzinfo=UTC)
     scoring = f"{more.get('manually_added', False):02d}_999_{int(time.timestamp()):010d}"
     return SandboxMemory(name, content, category, created_at=time, updated_at=time, scoring=scoring, **more)
+
+
+def action_items() -> list[SandboxActionItem]:
+    """Return six action items, two of them done."""
+    standup = datetime(2026, 9, 21, 8, 12, 41, 318204, tzinfo=UTC)
+    return [
+        _action_item(
+            "item_search",
+            "Measure search on the large account",
+            standup,
+            due_at=datetime(2026, 9, 23, 16, 0, tzinfo=UTC),
+            conversation_id="conv_standup",
+        ),
+        _action_item(
+            "item_invite",
+            "Invite the support team to the demo",
+            standup,
+            completed=True,
+            updated_at=datetime(2026, 9, 21, 9, 30, tzinfo=UTC),
+            completed_at=datetime(2026, 9, 21, 9, 30, tzinfo=UTC),
+            conversation_id="conv_standup",
+        ),
+        _action_item(
+            "item_layout",
+            "Draw the single-column layout",
+            datetime(2026, 9, 18, 14, 46, 2, tzinfo=UTC),
+            conversation_id="conv_design",
+        ),
+        _action_item(
+            "item_train",
+            "Book the train to Porto",
+            datetime(2026, 9, 16, 20, 5, tzinfo=UTC),
+            due_at=datetime(2026, 9, 30, 12, 0, tzinfo=UTC),
+        ),
+        _action_item(
+            "item_strings",
+            "Buy new strings for the guitar",
+            datetime(2026, 9, 15, 18, 31, tzinfo=UTC),
+            completed=True,
+            updated_at=datetime(2026, 9, 19, 11, 0, tzinfo=UTC),
+            completed_at=datetime(2026, 9, 19, 11, 0, tzinfo=UTC),
+        ),
+        _action_item(
+            "item_locked",
+            "Write to the founders",
+            datetime(2026, 9, 2, 12, 40, tzinfo=UTC),
+            conversation_id="conv_locked",
+            locked=True,
+        ),
+    ]
+
+
+def _action_item(name: str, description: str, created_at: datetime, **more: Any) -> SandboxActionItem:
+    return SandboxActionItem(name, description, created_at=created_at, **{"updated_at": created_at, **more})
 
 
 def keys(full: str, read_only: str) -> list[ApiKey]:

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from omi_async.sandbox import seeds
+from omi_async.sandbox.action_items import ACTION_ITEM, ActionItems, SandboxActionItem
 from omi_async.sandbox.allowance import Allowance, ApiKey
 from omi_async.sandbox.api import Api
 from omi_async.sandbox.conversations import CONVERSATION, Conversations, SandboxConversation
@@ -41,6 +42,7 @@ class Sandbox:
         conversations: Iterable[SandboxConversation] | None = None,
         *,
         memories: Iterable[SandboxMemory] | None = None,
+        action_items: Iterable[SandboxActionItem] | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
         write_limit: int | None = 25,
@@ -66,14 +68,13 @@ class Sandbox:
             raise ValueError("generation must be 'newest' or '2026-05'")
         self._port = port
         lenient = generation == "newest"
-        self._conversations = Store(
-            seeds.conversations() if conversations is None else conversations,
-            CONVERSATION,
-            "conversations",
-            lenient=lenient,
-        )
-        self._memories = Store(seeds.memories() if memories is None else memories, MEMORY, "memories", lenient=lenient)
-        self._stores: tuple[Store[Any], ...] = (self._conversations, self._memories)
+        given = seeds.conversations() if conversations is None else conversations
+        self._conversations = Store(given, CONVERSATION, "conversations", lenient=lenient)
+        kept = seeds.memories() if memories is None else memories
+        self._memories = Store(kept, MEMORY, "memories", lenient=lenient)
+        to_do = seeds.action_items() if action_items is None else action_items
+        self._action_items = Store(to_do, ACTION_ITEM, "action_items", lenient=lenient)
+        self._stores: tuple[Store[Any], ...] = (self._conversations, self._memories, self._action_items)
         self._keys = _first_keys()
         self._allowance = Allowance(
             self._keys,
@@ -86,6 +87,7 @@ class Sandbox:
             Conversations(self._conversations, self._allowance, generation),
             Creation(self._conversations, generation),
             Memories(self._memories, generation),
+            ActionItems(self._action_items, generation),
         )
         routes = [route for resource in resources for route in resource.routes]
         self._api = Api(routes, self._allowance, generation)
@@ -124,6 +126,11 @@ class Sandbox:
     def memories(self) -> dict[str, SandboxMemory]:
         """The stored memories by id; put others in, or take some out, at will."""
         return self._memories.records
+
+    @property
+    def action_items(self) -> dict[str, SandboxActionItem]:
+        """The stored action items by id, likewise."""
+        return self._action_items.records
 
     @property
     def requests(self) -> list[RecordedRequest]:

@@ -90,7 +90,7 @@ class Store(Generic[R]):
         for record in records:
             try:
                 rows.append(show(record))
-            except (KeyError, TypeError, ValueError) as error:
+            except (KeyError, TypeError, ValueError, OverflowError) as error:
                 if not self._lenient:
                     raise
                 # The error's own words may be the user's.
@@ -137,3 +137,8 @@ def wire_time(value: datetime | str | None) -> str | None:
 def in_some_zone(time: datetime) -> datetime:
     """Return *time*, in UTC where it names no zone: so does the real server's database read it."""
     return time.replace(tzinfo=UTC) if time.utcoffset() is None else time
+
+
+def stored_time(time: datetime) -> datetime:
+    """Return *time* as the database keeps it; raises OverflowError for one that has no name in UTC."""
+    return in_some_zone(time).astimezone(UTC)
