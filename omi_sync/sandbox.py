@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from omi_async.sandbox import RecordedRequest, SandboxActionItem, SandboxConversation, SandboxMemory
+from omi_async.sandbox import RecordedRequest, SandboxActionItem, SandboxConversation, SandboxGoal, SandboxMemory
 from omi_async.sandbox import Sandbox as AsyncSandbox
 
 from ._bridge import Bridge
@@ -36,6 +36,7 @@ class Sandbox:
         *,
         memories: Iterable[SandboxMemory] | None = None,
         action_items: Iterable[SandboxActionItem] | None = None,
+        goals: Iterable[SandboxGoal] | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
         write_limit: int | None = 25,
@@ -49,6 +50,7 @@ class Sandbox:
             conversations,
             memories=memories,
             action_items=action_items,
+            goals=goals,
             host=host,
             port=port,
             write_limit=write_limit,
@@ -92,6 +94,11 @@ class Sandbox:
     def action_items(self) -> dict[str, SandboxActionItem]:
         """The stored action items by id, likewise."""
         return self._bridge.target.action_items
+
+    @property
+    def goals(self) -> dict[str, SandboxGoal]:
+        """The stored goals by id, likewise."""
+        return self._bridge.target.goals
 
     @property
     def requests(self) -> list[RecordedRequest]:

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import attrs
@@ -106,38 +107,21 @@ class ActionItems:
     @property
     def routes(self) -> tuple[Route, ...]:
         """All of them; the older server limits none."""
-        read, write = "action_items:read", "action_items:write"
         item = f"{_COLLECTION}/{{action_item_id}}"
+        write = partial(Route, kind=ACTION_ITEM, scope="action_items:write", windows=(_WRITES,))
         return (
-            Route(method="GET", path=_COLLECTION, handler=self._list, kind=ACTION_ITEM, scope=read, windows=(_READS,)),
             Route(
-                method="POST",
+                method="GET",
                 path=_COLLECTION,
-                handler=self._create,
+                handler=self._list,
                 kind=ACTION_ITEM,
-                scope=write,
-                windows=(_WRITES,),
-                takes_json=True,
+                scope="action_items:read",
+                windows=(_READS,),
             ),
-            Route(
-                method="POST",
-                path=f"{_COLLECTION}/batch",
-                handler=self._create_batch,
-                kind=ACTION_ITEM,
-                scope=write,
-                windows=(_WRITES,),
-                takes_json=True,
-            ),
-            Route(method="DELETE", path=item, handler=self._delete, kind=ACTION_ITEM, scope=write, windows=(_WRITES,)),
-            Route(
-                method="PATCH",
-                path=item,
-                handler=self._update,
-                kind=ACTION_ITEM,
-                scope=write,
-                windows=(_WRITES,),
-                takes_json=True,
-            ),
+            write(method="POST", path=_COLLECTION, handler=self._create, takes_json=True),
+            write(method="POST", path=f"{_COLLECTION}/batch", handler=self._create_batch, takes_json=True),
+            write(method="DELETE", path=item, handler=self._delete),
+            write(method="PATCH", path=item, handler=self._update, takes_json=True),
         )
 
     def _list(self, incoming: Incoming) -> Reply:

@@ -5,6 +5,7 @@ New ones are made in `creation`.
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import attrs
@@ -202,28 +203,13 @@ class Conversations:
     def routes(self) -> tuple[Route, ...]:
         """Everything but the creations."""
         item = f"{COLLECTION}/{{conversation_id}}"
+        read = partial(Route, method="GET", kind=CONVERSATION, scope=READ)
+        write = partial(Route, path=item, kind=CONVERSATION, scope=WRITE, windows=(WRITES,))
         return (
-            Route(
-                method="GET",
-                path=COLLECTION,
-                handler=self._list,
-                kind=CONVERSATION,
-                scope=READ,
-                windows=(ALL_READS, LISTS),
-            ),
-            Route(
-                method="GET", path=item, handler=self._get, kind=CONVERSATION, scope=READ, windows=(ALL_READS, DETAILS)
-            ),
-            Route(method="DELETE", path=item, handler=self._delete, kind=CONVERSATION, scope=WRITE, windows=(WRITES,)),
-            Route(
-                method="PATCH",
-                path=item,
-                handler=self._update,
-                kind=CONVERSATION,
-                scope=WRITE,
-                windows=(WRITES,),
-                takes_json=True,
-            ),
+            read(path=COLLECTION, handler=self._list, windows=(ALL_READS, LISTS)),
+            read(path=item, handler=self._get, windows=(ALL_READS, DETAILS)),
+            write(method="DELETE", handler=self._delete),
+            write(method="PATCH", handler=self._update, takes_json=True),
         )
 
     def _list(self, incoming: Incoming) -> Reply:

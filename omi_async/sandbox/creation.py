@@ -6,6 +6,7 @@ No language model is asked: the first words become the title and the whole text 
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from omi_async.sandbox.allowance import RateWindow
@@ -133,26 +134,13 @@ class Creation:
     @property
     def routes(self) -> tuple[Route, ...]:
         """The two creations."""
+        create = partial(Route, method="POST", kind=CONVERSATION, scope=WRITE, older_windows=(WRITES,), takes_json=True)
         return (
-            Route(
-                method="POST",
-                path=COLLECTION,
-                handler=self._create,
-                kind=CONVERSATION,
-                scope=WRITE,
-                windows=(WRITES,),
-                older_windows=(WRITES,),
-                takes_json=True,
-            ),
-            Route(
-                method="POST",
+            create(path=COLLECTION, handler=self._create, windows=(WRITES,)),
+            create(
                 path=f"{COLLECTION}/from-segments",
                 handler=self._create_from_segments,
-                kind=CONVERSATION,
-                scope=WRITE,
                 windows=(WRITES, _FROM_SEGMENTS_WRITES),
-                older_windows=(WRITES,),
-                takes_json=True,
             ),
         )
 

@@ -218,12 +218,12 @@ def integer(value: object, place: Place) -> int:
     raise bad("int_type", place, message, value)
 
 
-def within(minimum: int, maximum: int | None = None) -> Reader:
+def within(minimum: int | None, maximum: int | None = None) -> Reader:
     """Return the reader of a whole number from *minimum* to *maximum*."""
 
     def read(value: object, place: Place) -> int:
         found = integer(value, place)
-        if found < minimum:
+        if minimum is not None and found < minimum:
             message = f"Input should be greater than or equal to {minimum}"
             raise bad("greater_than_equal", place, message, value, {"ge": minimum})
         if maximum is not None and found > maximum:

@@ -4,6 +4,7 @@ import hashlib
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import attrs
@@ -118,49 +119,19 @@ class Memories:
     @property
     def routes(self) -> tuple[Route, ...]:
         """All of them."""
-        read, write = "memories:read", "memories:write"
         item = f"{_COLLECTION}/{{memory_id}}"
+        read = partial(Route, method="GET", kind=MEMORY, scope="memories:read", windows=(_READS,))
+        write = partial(Route, kind=MEMORY, scope="memories:write", takes_json=True)
+        once, many = (_WRITES,), (_BATCHES,)
         return (
-            Route(method="GET", path=_COLLECTION, handler=self._list, kind=MEMORY, scope=read, windows=(_READS,)),
-            Route(
-                method="GET",
-                path=f"{_COLLECTION}/vector/search",
-                handler=self._search,
-                kind=MEMORY,
-                scope=read,
-                windows=(_READS,),
-                older_windows=None,
+            read(path=_COLLECTION, handler=self._list),
+            read(path=f"{_COLLECTION}/vector/search", handler=self._search, older_windows=None),
+            write(method="POST", path=_COLLECTION, handler=self._create, windows=once, older_windows=once),
+            write(
+                method="POST", path=f"{_COLLECTION}/batch", handler=self._create_batch, windows=many, older_windows=many
             ),
-            Route(
-                method="POST",
-                path=_COLLECTION,
-                handler=self._create,
-                kind=MEMORY,
-                scope=write,
-                windows=(_WRITES,),
-                older_windows=(_WRITES,),
-                takes_json=True,
-            ),
-            Route(
-                method="POST",
-                path=f"{_COLLECTION}/batch",
-                handler=self._create_batch,
-                kind=MEMORY,
-                scope=write,
-                windows=(_BATCHES,),
-                older_windows=(_BATCHES,),
-                takes_json=True,
-            ),
-            Route(method="DELETE", path=item, handler=self._delete, kind=MEMORY, scope=write, windows=(_WRITES,)),
-            Route(
-                method="PATCH",
-                path=item,
-                handler=self._update,
-                kind=MEMORY,
-                scope=write,
-                windows=(_WRITES,),
-                takes_json=True,
-            ),
+            write(method="DELETE", path=item, handler=self._delete, windows=once, takes_json=False),
+            write(method="PATCH", path=item, handler=self._update, windows=once),
         )
 
     def _list(self, incoming: Incoming) -> Reply:

@@ -6,6 +6,7 @@ from typing import Any
 from omi_async.sandbox.action_items import SandboxActionItem
 from omi_async.sandbox.allowance import READ_SCOPES, SCOPES, ApiKey
 from omi_async.sandbox.conversations import SandboxConversation
+from omi_async.sandbox.goals import SandboxGoal
 from omi_async.sandbox.memories import SandboxMemory
 
 
@@ -222,6 +223,53 @@ def action_items() -> list[SandboxActionItem]:
 
 def _action_item(name: str, description: str, created_at: datetime, **more: Any) -> SandboxActionItem:
     return SandboxActionItem(name, description, created_at=created_at, **{"updated_at": created_at, **more})
+
+
+def goals() -> list[SandboxGoal]:
+    """Return four goals, one of them given up."""
+    return [
+        SandboxGoal(
+            "goal_5a1d0c7e42b9",
+            "Run ten kilometers",
+            "I run ten kilometers without a break.",
+            "The doctor advised more exercise.",
+            ("Three runs a week",),
+            datetime(2026, 12, 1, tzinfo=UTC),
+            status="focused",
+            focus_rank=1,
+            metric={"type": "numeric", "current": 6.5, "target": 10.0, "min": 0.0, "max": 10.0, "unit": "km"},
+            created_at=datetime(2026, 8, 3, 7, 30, tzinfo=UTC),
+            updated_at=datetime(2026, 9, 20, 9, 15, tzinfo=UTC),
+            history=(
+                {"date": "2026-09-20", "value": 6.5, "recorded_at": datetime(2026, 9, 20, 9, 15, tzinfo=UTC)},
+                {"date": "2026-09-13", "value": 5.0, "recorded_at": datetime(2026, 9, 13, 10, 2, tzinfo=UTC)},
+                {"date": "2026-08-30", "value": 4.0, "recorded_at": datetime(2026, 8, 30, 9, 40, tzinfo=UTC)},
+            ),
+        ),
+        SandboxGoal(
+            "goal_91c3f0aa6d15",
+            "Finish the search engine in Rust",
+            "It finds a word in all my notes.",
+            metric={"type": "scale", "current": 4.0, "target": 8.0},
+            created_at=datetime(2026, 8, 20, 19, 0, tzinfo=UTC),
+            updated_at=datetime(2026, 9, 12, 21, 10, tzinfo=UTC),
+        ),
+        SandboxGoal(
+            "goal_2b7e9d4410cf",
+            "Sleep eight hours",
+            "I wake up without the alarm.",
+            created_at=datetime(2026, 9, 9, 11, 0, tzinfo=UTC),
+            updated_at=datetime(2026, 9, 9, 11, 0, tzinfo=UTC),
+        ),
+        SandboxGoal(
+            "goal_c06f8812be73",
+            "Write a song",
+            "Ana has heard it.",
+            status="abandoned",
+            created_at=datetime(2026, 7, 1, 20, 0, tzinfo=UTC),
+            updated_at=datetime(2026, 8, 1, 20, 0, tzinfo=UTC),
+        ),
+    ]
 
 
 def keys(full: str, read_only: str) -> list[ApiKey]:

@@ -13,6 +13,7 @@ from omi_async.sandbox.api import Api
 from omi_async.sandbox.conversations import CONVERSATION, Conversations, SandboxConversation
 from omi_async.sandbox.creation import Creation
 from omi_async.sandbox.faults import Fault, FaultQueue, RecordedRequest
+from omi_async.sandbox.goals import GOAL, Goals, SandboxGoal
 from omi_async.sandbox.listener import Listener, loopback
 from omi_async.sandbox.memories import MEMORY, Memories, SandboxMemory
 from omi_async.sandbox.store import Store
@@ -43,6 +44,7 @@ class Sandbox:
         *,
         memories: Iterable[SandboxMemory] | None = None,
         action_items: Iterable[SandboxActionItem] | None = None,
+        goals: Iterable[SandboxGoal] | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
         write_limit: int | None = 25,
@@ -74,7 +76,14 @@ class Sandbox:
         self._memories = Store(kept, MEMORY, "memories", lenient=lenient)
         to_do = seeds.action_items() if action_items is None else action_items
         self._action_items = Store(to_do, ACTION_ITEM, "action_items", lenient=lenient)
-        self._stores: tuple[Store[Any], ...] = (self._conversations, self._memories, self._action_items)
+        aims = seeds.goals() if goals is None else goals
+        self._goals = Store(aims, GOAL, "goals", lenient=lenient)
+        self._stores: tuple[Store[Any], ...] = (
+            self._conversations,
+            self._memories,
+            self._action_items,
+            self._goals,
+        )
         self._keys = _first_keys()
         self._allowance = Allowance(
             self._keys,
@@ -88,6 +97,7 @@ class Sandbox:
             Creation(self._conversations, generation),
             Memories(self._memories, generation),
             ActionItems(self._action_items, generation),
+            Goals(self._goals, generation),
         )
         routes = [route for resource in resources for route in resource.routes]
         self._api = Api(routes, self._allowance, generation)
@@ -131,6 +141,11 @@ class Sandbox:
     def action_items(self) -> dict[str, SandboxActionItem]:
         """The stored action items by id, likewise."""
         return self._action_items.records
+
+    @property
+    def goals(self) -> dict[str, SandboxGoal]:
+        """The stored goals by id, likewise."""
+        return self._goals.records
 
     @property
     def requests(self) -> list[RecordedRequest]:

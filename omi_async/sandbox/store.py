@@ -25,6 +25,7 @@ class Record(Protocol):
 
 
 R = TypeVar("R", bound=Record)
+T = TypeVar("T")
 
 
 class Store(Generic[R]):
@@ -111,7 +112,7 @@ def check_readable(record: Row) -> None:
         raise ValueError("the record is unreadable")
 
 
-def slice_2026_05(rows: list[R], offset: int, limit: int) -> list[R]:
+def slice_2026_05(rows: list[T], offset: int, limit: int) -> list[T]:
     """Return a page as the server of May 2026 cuts it.
 
     Its database takes a limit of 0 for none. Raises ValueError for numbers below zero, which break that server.
