@@ -8,7 +8,15 @@ from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from omi_async.sandbox import RecordedRequest, SandboxActionItem, SandboxConversation, SandboxGoal, SandboxMemory
+from omi_async.sandbox import (
+    RecordedRequest,
+    SandboxActionItem,
+    SandboxConversation,
+    SandboxDailySummary,
+    SandboxFolder,
+    SandboxGoal,
+    SandboxMemory,
+)
 from omi_async.sandbox import Sandbox as AsyncSandbox
 
 from ._bridge import Bridge
@@ -17,7 +25,7 @@ from ._bridge import Bridge
 class Sandbox:
     """A server on this machine that behaves like the Omi Developer API and keeps everything in memory.
 
-    It starts with *conversations*, or with six believable ones where none are given. *host* must be a
+    It starts with what it is given of each kind, or else with a few believable records. *host* must be a
     loopback address, because the keys are published; *port* 0 takes a free one. A key may make *write_limit*
     writes to conversations (None: any number) in *write_window* seconds, counted from its first write as
     *clock* tells the time. Likewise it may make *read_limit* reads of conversations an hour,
@@ -37,6 +45,8 @@ class Sandbox:
         memories: Iterable[SandboxMemory] | None = None,
         action_items: Iterable[SandboxActionItem] | None = None,
         goals: Iterable[SandboxGoal] | None = None,
+        folders: Iterable[SandboxFolder] | None = None,
+        daily_summaries: Iterable[SandboxDailySummary] | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
         write_limit: int | None = 25,
@@ -51,6 +61,8 @@ class Sandbox:
             memories=memories,
             action_items=action_items,
             goals=goals,
+            folders=folders,
+            daily_summaries=daily_summaries,
             host=host,
             port=port,
             write_limit=write_limit,
@@ -81,6 +93,11 @@ class Sandbox:
         return self._bridge.target.read_only_key
 
     @property
+    def id_token(self) -> str:
+        """The ID token of the signed-in user, who may list, create and revoke keys."""
+        return self._bridge.target.id_token
+
+    @property
     def conversations(self) -> dict[str, SandboxConversation]:
         """The stored conversations by id; add, change and remove them at will."""
         return self._bridge.target.conversations
@@ -99,6 +116,16 @@ class Sandbox:
     def goals(self) -> dict[str, SandboxGoal]:
         """The stored goals by id, likewise."""
         return self._bridge.target.goals
+
+    @property
+    def folders(self) -> dict[str, SandboxFolder]:
+        """The stored folders by id, likewise."""
+        return self._bridge.target.folders
+
+    @property
+    def daily_summaries(self) -> dict[str, SandboxDailySummary]:
+        """The stored daily summaries by id, likewise."""
+        return self._bridge.target.daily_summaries
 
     @property
     def requests(self) -> list[RecordedRequest]:

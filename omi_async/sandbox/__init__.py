@@ -6,7 +6,9 @@ and can be told to fail.
 
 from omi_async.sandbox.action_items import SandboxActionItem
 from omi_async.sandbox.conversations import SandboxConversation
+from omi_async.sandbox.daily_summaries import SandboxDailySummary
 from omi_async.sandbox.faults import Fault, RecordedRequest
+from omi_async.sandbox.folders import SandboxFolder
 from omi_async.sandbox.goals import SandboxGoal
 from omi_async.sandbox.memories import SandboxMemory
 from omi_async.sandbox.server import Sandbox
@@ -17,6 +19,8 @@ __all__ = [
     "Sandbox",
     "SandboxActionItem",
     "SandboxConversation",
+    "SandboxDailySummary",
+    "SandboxFolder",
     "SandboxGoal",
     "SandboxMemory",
 ]

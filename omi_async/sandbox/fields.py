@@ -157,7 +157,7 @@ def text(*, minimum: int = 0, maximum: int | None = None, pattern: str | None = 
         if maximum is not None and len(value) > maximum:
             message = f"String should have at most {_counted(maximum, 'character')}"
             raise bad("string_too_long", place, message, value, {"max_length": maximum})
-        if pattern is not None and not re.fullmatch(pattern, value, re.ASCII):
+        if pattern is not None and not re.fullmatch(pattern, value):
             raise bad(
                 "string_pattern_mismatch",
                 place,

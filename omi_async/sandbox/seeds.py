@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from omi_async.sandbox.action_items import SandboxActionItem
-from omi_async.sandbox.allowance import READ_SCOPES, SCOPES, ApiKey
 from omi_async.sandbox.conversations import SandboxConversation
+from omi_async.sandbox.daily_summaries import SandboxDailySummary
+from omi_async.sandbox.folders import SandboxFolder
 from omi_async.sandbox.goals import SandboxGoal
 from omi_async.sandbox.memories import SandboxMemory
 
@@ -272,9 +273,73 @@ def goals() -> list[SandboxGoal]:
     ]
 
 
-def keys(full: str, read_only: str) -> list[ApiKey]:
-    """Return the user's two keys with these secrets."""
+def folders() -> list[SandboxFolder]:
+    """Return three folders; one of them holds two conversations."""
     return [
-        ApiKey("key_full", "Sandbox", full, datetime(2026, 9, 1, 8, 0, tzinfo=UTC), SCOPES),
-        ApiKey("key_read_only", "Sandbox, read only", read_only, datetime(2026, 9, 1, 8, 5, tzinfo=UTC), READ_SCOPES),
+        SandboxFolder("folder_work", "Work", "Meetings and plans", "#3B82F6", "💼", order=1, conversation_count=2),
+        SandboxFolder("folder_other", "Other", order=0, is_default=True, is_system=True),
+        SandboxFolder("folder_travel", "Travel", color="#10B981", icon="✈️", order=2),
+    ]
+
+
+def daily_summaries() -> list[SandboxDailySummary]:
+    """Return the summaries of three days."""
+    return [
+        SandboxDailySummary(
+            "summary_2026_09_21",
+            "2026-09-21",
+            datetime(2026, 9, 21, 21, 0, 12, tzinfo=UTC),
+            "The export is out",
+            "A short day: the stand-up, and a date for the demo.",
+            "🚀",
+            {"total_conversations": 1, "total_duration_minutes": 12, "action_items_count": 2, "memories_created": 1},
+            (
+                {
+                    "topic": "Demo",
+                    "emoji": "📅",
+                    "summary": "The support team sees the export on Friday.",
+                    "conversation_ids": ["conv_standup"],
+                },
+            ),
+            (
+                {
+                    "description": "Measure search on the large account",
+                    "priority": "high",
+                    "completed": False,
+                    "source_conversation_id": "conv_standup",
+                },
+            ),
+            ({"question": "Why is search slow on the large account?", "conversation_id": "conv_standup"},),
+            ({"decision": "The demo is on Friday.", "conversation_id": "conv_standup"},),
+            (),
+            ({"content": "Drinks coffee black."},),
+            (),
+        ),
+        SandboxDailySummary(
+            "summary_2026_09_18",
+            "2026-09-18",
+            datetime(2026, 9, 18, 21, 0, 9, tzinfo=UTC),
+            "One column it is",
+            "The layout of the settings page was chosen.",
+            "🎨",
+            decisions_made=({"decision": "The page has a single column.", "conversation_id": "conv_design"},),
+        ),
+        SandboxDailySummary(
+            "summary_2026_09_12",
+            "2026-09-12",
+            datetime(2026, 9, 12, 21, 0, 31, tzinfo=UTC),
+            "A plan for Sunday",
+            "A walk through Alfama, and lunch by the river.",
+            "✈️",
+            knowledge_nuggets=({"insight": "Alfama is best on foot.", "conversation_id": "conv_lisbon"},),
+            locations=(
+                {
+                    "latitude": 38.7139,
+                    "longitude": -9.1334,
+                    "address": "Lisboa, Portugal",
+                    "conversation_id": "conv_lisbon",
+                    "time": "17:05",
+                },
+            ),
+        ),
     ]

@@ -8,24 +8,29 @@ from typing import Any, Literal, Self
 
 from omi_async.sandbox import seeds
 from omi_async.sandbox.action_items import ACTION_ITEM, ActionItems, SandboxActionItem
-from omi_async.sandbox.allowance import Allowance, ApiKey
+from omi_async.sandbox.allowance import Allowance
 from omi_async.sandbox.api import Api
+from omi_async.sandbox.ask import Ask
 from omi_async.sandbox.conversations import CONVERSATION, Conversations, SandboxConversation
 from omi_async.sandbox.creation import Creation
+from omi_async.sandbox.daily_summaries import DAILY_SUMMARY, DailySummaries, SandboxDailySummary
 from omi_async.sandbox.faults import Fault, FaultQueue, RecordedRequest
+from omi_async.sandbox.folders import FOLDER, Folders, SandboxFolder
 from omi_async.sandbox.goals import GOAL, Goals, SandboxGoal
+from omi_async.sandbox.keys import Keys, first_keys
 from omi_async.sandbox.listener import Listener, loopback
 from omi_async.sandbox.memories import MEMORY, Memories, SandboxMemory
 from omi_async.sandbox.store import Store
 
 API_KEY = f"omi_dev_{1:032x}"
 READ_ONLY_KEY = f"omi_dev_{2:032x}"
+ID_TOKEN = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJzYW5kYm94In0.sandbox"  # noqa: S105 - published like the keys
 
 
 class Sandbox:
     """A server on this machine that behaves like the Omi Developer API and keeps everything in memory.
 
-    It starts with *conversations*, or with six believable ones where none are given. *host* must be a
+    It starts with what it is given of each kind, or else with a few believable records. *host* must be a
     loopback address, because the keys are published; *port* 0 takes a free one. A key may make *write_limit*
     writes to conversations (None: any number) in *write_window* seconds, counted from its first write as
     *clock* tells the time. Likewise it may make *read_limit* reads of conversations an hour,
@@ -45,6 +50,8 @@ class Sandbox:
         memories: Iterable[SandboxMemory] | None = None,
         action_items: Iterable[SandboxActionItem] | None = None,
         goals: Iterable[SandboxGoal] | None = None,
+        folders: Iterable[SandboxFolder] | None = None,
+        daily_summaries: Iterable[SandboxDailySummary] | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
         write_limit: int | None = 25,
@@ -70,23 +77,40 @@ class Sandbox:
             raise ValueError("generation must be 'newest' or '2026-05'")
         self._port = port
         lenient = generation == "newest"
-        given = seeds.conversations() if conversations is None else conversations
-        self._conversations = Store(given, CONVERSATION, "conversations", lenient=lenient)
-        kept = seeds.memories() if memories is None else memories
-        self._memories = Store(kept, MEMORY, "memories", lenient=lenient)
-        to_do = seeds.action_items() if action_items is None else action_items
-        self._action_items = Store(to_do, ACTION_ITEM, "action_items", lenient=lenient)
-        aims = seeds.goals() if goals is None else goals
-        self._goals = Store(aims, GOAL, "goals", lenient=lenient)
+        self._conversations = Store(
+            seeds.conversations() if conversations is None else conversations,
+            CONVERSATION,
+            "conversations",
+            lenient=lenient,
+        )
+        self._memories = Store(seeds.memories() if memories is None else memories, MEMORY, "memories", lenient=lenient)
+        self._action_items = Store(
+            seeds.action_items() if action_items is None else action_items,
+            ACTION_ITEM,
+            "action_items",
+            lenient=lenient,
+        )
+        self._goals = Store(seeds.goals() if goals is None else goals, GOAL, "goals", lenient=lenient)
+        self._folders = Store(seeds.folders() if folders is None else folders, FOLDER, "folders", lenient=lenient)
+        self._daily_summaries = Store(
+            seeds.daily_summaries() if daily_summaries is None else daily_summaries,
+            DAILY_SUMMARY,
+            "daily_summaries",
+            # One odd summary breaks its page, on the newest server as well.
+            lenient=False,
+        )
         self._stores: tuple[Store[Any], ...] = (
             self._conversations,
             self._memories,
             self._action_items,
             self._goals,
+            self._folders,
+            self._daily_summaries,
         )
-        self._keys = _first_keys()
+        self._keys = first_keys(API_KEY, READ_ONLY_KEY)
         self._allowance = Allowance(
             self._keys,
+            id_token=ID_TOKEN,
             limits={"writes": write_limit, "reads": read_limit, "transcripts": transcript_limit},
             write_window=write_window,
             clock=clock,
@@ -98,6 +122,10 @@ class Sandbox:
             Memories(self._memories, generation),
             ActionItems(self._action_items, generation),
             Goals(self._goals, generation),
+            Folders(self._folders, generation),
+            DailySummaries(self._daily_summaries),
+            Ask(self._conversations),
+            Keys(self._keys, generation),
         )
         routes = [route for resource in resources for route in resource.routes]
         self._api = Api(routes, self._allowance, generation)
@@ -128,6 +156,11 @@ class Sandbox:
         return READ_ONLY_KEY
 
     @property
+    def id_token(self) -> str:
+        """The ID token of the signed-in user, who may list, create and revoke keys."""
+        return ID_TOKEN
+
+    @property
     def conversations(self) -> dict[str, SandboxConversation]:
         """The stored conversations by id; add, change and remove them at will."""
         return self._conversations.records
@@ -146,6 +179,16 @@ class Sandbox:
     def goals(self) -> dict[str, SandboxGoal]:
         """The stored goals by id, likewise."""
         return self._goals.records
+
+    @property
+    def folders(self) -> dict[str, SandboxFolder]:
+        """The stored folders by id, likewise."""
+        return self._folders.records
+
+    @property
+    def daily_summaries(self) -> dict[str, SandboxDailySummary]:
+        """The stored daily summaries by id, likewise."""
+        return self._daily_summaries.records
 
     @property
     def requests(self) -> list[RecordedRequest]:
@@ -250,7 +293,7 @@ class Sandbox:
         for store in self._stores:
             store.reset()
         self._keys.clear()
-        self._keys.update(_first_keys())
+        self._keys.update(first_keys(API_KEY, READ_ONLY_KEY))
         self._allowance.reset()
         self._requests.clear()
         self._faults.clear()
@@ -258,7 +301,3 @@ class Sandbox:
     def clear_faults(self) -> None:
         """Forget the faults that are still to be played."""
         self._faults.clear()
-
-
-def _first_keys() -> dict[str, ApiKey]:
-    return {key.secret: key for key in seeds.keys(API_KEY, READ_ONLY_KEY)}

@@ -1012,6 +1012,16 @@ class TestLifecycle:
 
 
 class TestSurface:
+    def test_it_knows_nothing_of_the_client(self) -> None:
+        """It is a witness of its own: no file of it imports the client, and all of them can be read in one go."""
+        files = sorted((ROOT / "omi_async" / "sandbox").glob("*.py"))
+        assert files
+        for path in files:
+            lines = path.read_text().splitlines()
+            imported = [line.split()[1] for line in lines if re.match(r"\s*(from|import) omi_", line)]
+            assert [] == [name for name in imported if not f"{name}.".startswith("omi_async.sandbox.")], path.name
+            assert len(lines) < 350, path.name
+
     def test_docstrings_fit_a_synchronous_twin(self) -> None:
         """Everything public is documented in words that hold for both ways of calling it."""
         for name, member in inspect.getmembers(Sandbox):
@@ -1078,9 +1088,29 @@ class TestCommand:
         code, _, errors = await _served("--write-limit", "none", use=use, stop=signal.SIGINT)
         assert (0, "") == (code, errors)
 
+    async def test_it_can_be_pointed_to_slowed_down_and_made_to_fail(self) -> None:
+        """The lines for the shell, limits of reads, the older server, faults in their order."""
+
+        async def use(call: Caller) -> None:
+            assert [503, 200] == [(await call("GET", STANDUP)).status for _ in range(2)]
+            assert 404 == (await call("GET", "/v1/dev/key")).status
+
+        faults = ("--fail", '{"status": 503}', "--fail", '{"delay": 0.01}')
+        limits = ("--read-limit", "1", "--transcript-limit", "none", "--generation", "2026-05")
+        code, shown, errors = await _served(*faults, *limits, use=use, stop=signal.SIGTERM)
+        assert (0, "") == (code, errors)
+        assert f"\nexport OMI_API_KEY={Sandbox().api_key}\n" in shown
+        assert re.search(r"\nexport OMI_API_BASE=http://127\.0\.0\.1:\d+\n", shown)
+
     @pytest.mark.parametrize(
         ("arguments", "code", "message"),
-        [(["--host", "0.0.0.0"], 2, "host must be"), (["--write-limit", "many"], 2, "--write-limit")],
+        [
+            (["--host", "0.0.0.0"], 2, "host must be"),
+            (["--write-limit", "many"], 2, "--write-limit"),
+            (["--fail", "{"], 2, "--fail"),
+            (["--fail", '{"status": 1}'], 2, "status must be"),
+            (["--fail", '{"state": 1}'], 2, "state"),
+        ],
     )
     async def test_senseless_arguments_end_it_with_a_message(
         self, arguments: list[str], code: int, message: str
