@@ -8,7 +8,15 @@ from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from omi_async.sandbox import RecordedRequest, SandboxConversation
+from omi_async.sandbox import (
+    RecordedRequest,
+    SandboxActionItem,
+    SandboxConversation,
+    SandboxDailySummary,
+    SandboxFolder,
+    SandboxGoal,
+    SandboxMemory,
+)
 from omi_async.sandbox import Sandbox as AsyncSandbox
 
 from ._bridge import Bridge
@@ -17,36 +25,51 @@ from ._bridge import Bridge
 class Sandbox:
     """A server on this machine that behaves like the Omi Developer API and keeps everything in memory.
 
-    It starts with *conversations*, or with six believable ones where none are given. *host* must be a
+    It starts with what it is given of each kind, or else with a few believable records. *host* must be a
     loopback address, because the keys are published; *port* 0 takes a free one. A key may make *write_limit*
-    writes (None: any number) in *write_window* seconds, counted from its first write as *clock* tells the
-    time. Likewise it may make *read_limit* reads an hour, *transcript_limit* of them with transcripts: any
-    number unless you say so, 60 and 25 on the real server. Use it as a context manager, or start and close it
-    yourself.
+    writes to conversations (None: any number) in *write_window* seconds, counted from its first write as
+    *clock* tells the time. Likewise it may make *read_limit* reads of conversations an hour,
+    *transcript_limit* of them with transcripts: any number unless you say so, 60 and 25 on the real server.
+    Other limits of the server grow and shrink with these. *generation* chooses the server that is played:
+    the `"newest"`, or the one of `"2026-05"`, which others may still run. Use it as a context manager, or
+    start and close it yourself.
 
-    Raises ValueError for a host that is not loopback, and for a port, limit or window out of range.
+    Raises ValueError for a host that is not loopback, for a port, limit or window out of range, and for an
+    unknown generation.
     """
 
     def __init__(
         self,
         conversations: Iterable[SandboxConversation] | None = None,
         *,
+        memories: Iterable[SandboxMemory] | None = None,
+        action_items: Iterable[SandboxActionItem] | None = None,
+        goals: Iterable[SandboxGoal] | None = None,
+        folders: Iterable[SandboxFolder] | None = None,
+        daily_summaries: Iterable[SandboxDailySummary] | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
         write_limit: int | None = 25,
         write_window: float = 3600.0,
         read_limit: int | None = None,
         transcript_limit: int | None = None,
+        generation: Literal["newest", "2026-05"] = "newest",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         target = AsyncSandbox(
             conversations,
+            memories=memories,
+            action_items=action_items,
+            goals=goals,
+            folders=folders,
+            daily_summaries=daily_summaries,
             host=host,
             port=port,
             write_limit=write_limit,
             write_window=write_window,
             read_limit=read_limit,
             transcript_limit=transcript_limit,
+            generation=generation,
             clock=clock,
         )
         self._bridge = Bridge(target)
@@ -70,9 +93,39 @@ class Sandbox:
         return self._bridge.target.read_only_key
 
     @property
+    def id_token(self) -> str:
+        """The ID token of the signed-in user, who may list, create and revoke keys."""
+        return self._bridge.target.id_token
+
+    @property
     def conversations(self) -> dict[str, SandboxConversation]:
         """The stored conversations by id; add, change and remove them at will."""
         return self._bridge.target.conversations
+
+    @property
+    def memories(self) -> dict[str, SandboxMemory]:
+        """The stored memories by id; put others in, or take some out, at will."""
+        return self._bridge.target.memories
+
+    @property
+    def action_items(self) -> dict[str, SandboxActionItem]:
+        """The stored action items by id, likewise."""
+        return self._bridge.target.action_items
+
+    @property
+    def goals(self) -> dict[str, SandboxGoal]:
+        """The stored goals by id, likewise."""
+        return self._bridge.target.goals
+
+    @property
+    def folders(self) -> dict[str, SandboxFolder]:
+        """The stored folders by id, likewise."""
+        return self._bridge.target.folders
+
+    @property
+    def daily_summaries(self) -> dict[str, SandboxDailySummary]:
+        """The stored daily summaries by id, likewise."""
+        return self._bridge.target.daily_summaries
 
     @property
     def requests(self) -> list[RecordedRequest]:
@@ -128,15 +181,19 @@ class Sandbox:
         close: Literal["before", "after"] | None = None,
         apply: bool = False,
         method: str | None = None,
+        path: str | None = None,
+        record_id: str | None = None,
         conversation_id: str | None = None,
         times: int = 1,
     ) -> None:
-        """Script a fault for the next *times* requests, or for those of *method* or *conversation_id* only.
+        """Script a fault for the next *times* requests.
 
-        A request meets the oldest fault that matches it. It first waits *delay* seconds. With *status* it is
-        answered with that, *headers* and *body* (text as plain text, anything else as JSON) taking the place
-        of the real server's; nothing is checked or changed, unless *apply* has the request handled before it
-        is answered so. With *close* the connection is dropped without an answer, `"before"` the request is
+        It can be meant for those of one *method*, of one *path* (as sent, without the query), or about one
+        record of any kind (*record_id*) or one conversation (*conversation_id*). A request meets the oldest
+        fault that matches it. It first waits *delay* seconds. With *status* it is answered with that,
+        *headers* and *body* (text as plain text, anything else as JSON) taking the place of the real
+        server's; nothing is checked or changed, unless *apply* has the request handled before it is answered
+        so. With *close* the connection is dropped without an answer, `"before"` the request is
         handled or `"after"`. With *delay* alone the request is merely slow.
 
         Raises ValueError naming the argument that is out of range or contradicts another.
@@ -149,9 +206,15 @@ class Sandbox:
             close=close,
             apply=apply,
             method=method,
+            path=path,
+            record_id=record_id,
             conversation_id=conversation_id,
             times=times,
         )
+
+    def reset(self) -> None:
+        """Hold again what it held in the beginning: no requests, no faults, and every window is open."""
+        self._bridge.target.reset()
 
     def clear_faults(self) -> None:
         """Forget the faults that are still to be played."""

@@ -3,11 +3,13 @@
 import argparse
 import asyncio
 import contextlib
+import json
 import signal
 import sys
 from collections.abc import Sequence
 
-from omi_async.sandbox.server import USUAL_WRITE_LIMIT, Sandbox
+from omi_async.sandbox.allowance import USUAL_WRITE_LIMIT
+from omi_async.sandbox.server import Sandbox
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,10 +26,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="N|none",
         help="writes an hour and key (default %(default)s)",
     )
+    for kind in ("read", "transcript"):
+        parser.add_argument(
+            f"--{kind}-limit",
+            type=_limit,
+            default=None,
+            metavar="N|none",
+            help=f"{kind}s an hour and key (default none)",
+        )
+    parser.add_argument(
+        "--generation",
+        choices=("newest", "2026-05"),
+        default="newest",
+        help="the server that is played (default %(default)s)",
+    )
+    parser.add_argument(
+        "--fail",
+        type=json.loads,
+        action="append",
+        default=[],
+        metavar="JSON",
+        help='a fault to play, such as \'{"status": 503, "times": 2}\'; may be given several times',
+    )
     options = parser.parse_args(arguments)
     try:
-        sandbox = Sandbox(host=options.host, port=options.port, write_limit=options.write_limit)
-    except ValueError as error:
+        sandbox = Sandbox(
+            host=options.host,
+            port=options.port,
+            write_limit=options.write_limit,
+            read_limit=options.read_limit,
+            transcript_limit=options.transcript_limit,
+            generation=options.generation,
+        )
+        for fault in options.fail:
+            sandbox.fail(**fault)
+    except (TypeError, ValueError) as error:
         parser.error(str(error))
     try:
         asyncio.run(_serve(sandbox))
@@ -49,7 +82,8 @@ async def _serve(sandbox: Sandbox) -> None:
         url, key = sandbox.url, sandbox.api_key
         # Flushed, so that a parent process reading a pipe sees it at once.
         print(f"Omi sandbox on {url}", flush=True)
-        print(f"key            {key}", flush=True)
+        print(f"export OMI_API_KEY={key}", flush=True)
+        print(f"export OMI_API_BASE={url}", flush=True)
         print(f"read-only key  {sandbox.read_only_key}", flush=True)
         print(f"conversations  {' '.join(sandbox.conversations)}", flush=True)
         print(

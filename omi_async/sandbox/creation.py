@@ -1,49 +1,197 @@
-"""New conversations out of create requests.
+"""The endpoints that make conversations, of a text or of a transcript.
 
 No language model is asked: the first words become the title and the whole text the overview.
 """
 
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
-from omi_async.sandbox.answers import RefusedError, refusal
-from omi_async.sandbox.records import SandboxConversation, in_some_zone
-from omi_async.sandbox.schema import TITLE_CHARACTERS, SegmentsCreation, TextCreation
+from omi_async.sandbox.allowance import RateWindow
+from omi_async.sandbox.api import Generation, Incoming, Route
+from omi_async.sandbox.conversations import (
+    COLLECTION,
+    CONVERSATION,
+    TITLE_CHARACTERS,
+    WRITE,
+    WRITES,
+    SandboxConversation,
+)
+from omi_async.sandbox.fields import (
+    Field,
+    blank,
+    choice,
+    fields_of,
+    flag,
+    integer,
+    list_of,
+    number,
+    optional,
+    refusing,
+    text,
+)
+from omi_async.sandbox.moments import moment, zoned_moment
+from omi_async.sandbox.replies import Reply, ReplyError, json_reply, refusal
+from omi_async.sandbox.schema import read_body
+from omi_async.sandbox.store import Store, stored_time
+
+_FROM_SEGMENTS_WRITES = RateWindow("dev:conversations_from_segments", 30, "writes")
 
 _TITLE_WORDS = 6
 _SESSIONS = uuid.UUID("5b0c9df6-2a0e-4f0b-9d0e-6f1a1f6c7d42")
 _USER = "sandbox"
 
+_SOURCES = (
+    "friend",
+    "omi",
+    "fieldy",
+    "bee",
+    "plaud",
+    "frame",
+    "friend_com",
+    "apple_watch",
+    "phone",
+    "phone_call",
+    "desktop",
+    "openglass",
+    "screenpipe",
+    "workflow",
+    "sdcard",
+    "external_integration",
+    "limitless",
+    "rayban_meta",
+    "onboarding",
+    "unknown",
+)
+"""Where a conversation may come from; the server files any other text under the last."""
 
-def from_text(request: TextCreation) -> SandboxConversation:
-    """Return the conversation made of a text; raises `RefusedError` with a 422 whose detail is text."""
-    if not request.text.strip():
+_COMMON = {
+    "started_at": Field(optional(moment), None),
+    "finished_at": Field(optional(moment), None),
+    "language": Field(optional(text()), "en"),
+    "geolocation": Field(
+        optional(
+            fields_of(
+                {
+                    "google_place_id": Field(optional(text()), None),
+                    "latitude": Field(number),
+                    "longitude": Field(number),
+                    "address": Field(optional(text()), None),
+                    "location_type": Field(optional(text()), None),
+                }
+            )
+        ),
+        None,
+    ),
+}
+_FROM_TEXT = {
+    "text": Field(text(minimum=1, maximum=100_000)),
+    "text_source": Field(choice("audio_transcript", "message", "other_text"), "other_text"),
+    "text_source_spec": Field(optional(text()), None),
+    **_COMMON,
+}
+_SEGMENT = {
+    "text": Field(text()),
+    "speaker": Field(optional(text()), "SPEAKER_00"),
+    "speaker_id": Field(optional(integer), None),
+    "is_user": Field(flag, False),
+    "person_id": Field(optional(text()), None),
+    "start": Field(number),
+    "end": Field(number),
+}
+_FROM_SEGMENTS_2026_05 = {
+    "transcript_segments": Field(list_of(fields_of(_SEGMENT), minimum=1, maximum=500)),
+    "client_session_id": Field(
+        optional(refusing(text(minimum=1, maximum=200), blank, "client_session_id cannot be empty")),
+        None,
+        ("client_conversation_id", "session_id", "client_id"),
+    ),
+    "source": Field(optional(choice(*_SOURCES, other=_SOURCES[-1])), None),
+    **_COMMON,
+    "client_device_id": Field(optional(text()), None),
+    "client_platform": Field(optional(text()), None),
+}
+_FROM_SEGMENTS = {
+    **_FROM_SEGMENTS_2026_05,
+    "started_at": Field(optional(zoned_moment), None),
+    "finished_at": Field(optional(zoned_moment), None),
+    # What it holds is not checked further, and `client_processing` not at all.
+    "capture_evidence": Field(optional(fields_of({})), None),
+    "conversation_role": Field(optional(choice("ambient", "meeting", error="literal_error")), None),
+    "conversation_finalization_reason": Field(optional(text()), None),
+}
+
+
+class Creation:
+    """The endpoints of new conversations."""
+
+    def __init__(self, store: Store[SandboxConversation], generation: Generation) -> None:
+        self._store = store
+        self._old = generation != "newest"
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """The two creations."""
+        create = partial(Route, method="POST", kind=CONVERSATION, scope=WRITE, older_windows=(WRITES,), takes_json=True)
+        return (
+            create(path=COLLECTION, handler=self._create, windows=(WRITES,)),
+            create(
+                path=f"{COLLECTION}/from-segments",
+                handler=self._create_from_segments,
+                windows=(WRITES, _FROM_SEGMENTS_WRITES),
+            ),
+        )
+
+    def _create(self, incoming: Incoming) -> Reply:
+        return self._add(incoming, _from_text(read_body(incoming.content, _FROM_TEXT)))
+
+    def _create_from_segments(self, incoming: Incoming) -> Reply:
+        fields = _FROM_SEGMENTS_2026_05 if self._old else _FROM_SEGMENTS
+        source = "external_integration" if self._old else "phone"
+        conversation = _from_segments(read_body(incoming.content, fields), usual_source=source)
+        known = self._store.get(conversation.id)
+        if known is not None:
+            return self._created(known.id, known.status, known.discarded)
+        if conversation.id in self._store.deleted:
+            return self._created(conversation.id, "deleted", True)
+        return self._add(incoming, conversation)
+
+    def _add(self, incoming: Incoming, conversation: SandboxConversation) -> Reply:
+        incoming.applied = True
+        self._store.put(conversation)
+        return self._created(conversation.id, conversation.status, conversation.discarded)
+
+    def _created(self, conversation_id: str, status: str, discarded: bool) -> Reply:
+        row: dict[str, object] = {"id": conversation_id, "status": status, "discarded": discarded}
+        return json_reply(200, row if self._old else {**row, "meeting_treatment_eligible": False})
+
+
+def _from_text(request: Mapping[str, Any]) -> SandboxConversation:
+    words: str = request["text"]
+    if not words.strip():
         raise _refused("text cannot be empty")
-    started = _now() if request.started_at is None else request.started_at
-    finished = started + timedelta(minutes=5) if request.finished_at is None else request.finished_at
+    started = request["started_at"] or _now()
+    finished = request["finished_at"] or started + timedelta(minutes=5)
     # With a time zone in only one of them the comparison breaks: a 500 on the real server as well.
     if finished < started:
         raise _refused("finished_at must be after started_at")
     return SandboxConversation(
         id=str(uuid.uuid4()),
         created_at=_now(),
-        started_at=in_some_zone(started),
-        finished_at=in_some_zone(finished),
-        title=_title(request.text),
-        overview=request.text.strip(),
-        language=request.language or "en",
+        started_at=stored_time(started),
+        finished_at=stored_time(finished),
+        title=_title(words),
+        overview=words.strip(),
+        language=request["language"] or "en",
         source="external_integration",
-        geolocation=_usable(request.geolocation),
+        geolocation=_usable(request["geolocation"]),
     )
 
 
-def from_segments(request: SegmentsCreation) -> SandboxConversation:
-    """Return the conversation made of a transcript; raises `RefusedError` with a 422 whose detail is text.
-
-    Its id is that of the session, if there is one.
-    """
-    segments = request.transcript_segments
+def _from_segments(request: Mapping[str, Any], *, usual_source: str) -> SandboxConversation:
+    segments = request["transcript_segments"]
     for index, segment in enumerate(segments):
         if segment["end"] <= segment["start"]:
             raise _refused(f"Segment {index}: end time must be after start time")
@@ -51,25 +199,25 @@ def from_segments(request: SegmentsCreation) -> SandboxConversation:
             raise _refused(f"Segment {index}: start time cannot be negative")
         if not segment["text"].strip():
             raise _refused(f"Segment {index}: text cannot be empty")
-    started = _now() if request.started_at is None else request.started_at
-    duration = timedelta(seconds=segments[-1]["end"])
-    finished = started + duration if request.finished_at is None else request.finished_at
+    started = request["started_at"] or _now()
+    finished = request["finished_at"] or started + timedelta(seconds=segments[-1]["end"])
     if finished <= started:
         raise _refused("finished_at must be after started_at")
-    session = request.client_session_id
+    session: str | None = request["client_session_id"]
     words = " ".join(segment["text"].strip() for segment in segments)
     return SandboxConversation(
+        # A session names its conversation.
         id=str(uuid.uuid4()) if session is None else str(uuid.uuid5(_SESSIONS, f"{_USER}\0{session.strip()}")),
         # The real server files a session under its beginning and everything else under the present.
-        created_at=_now() if session is None else in_some_zone(started),
-        started_at=in_some_zone(started),
-        finished_at=in_some_zone(finished),
+        created_at=_now() if session is None else stored_time(started),
+        started_at=stored_time(started),
+        finished_at=stored_time(finished),
         title=_title(words),
         overview=words,
-        language=request.language or "en",
-        source=request.source or "phone",
+        language=request["language"] or "en",
+        source=request["source"] or usual_source,
         transcript_segments=[_segment(segment) for segment in segments],
-        geolocation=_usable(request.geolocation),
+        geolocation=_usable(request["geolocation"]),
     )
 
 
@@ -107,5 +255,5 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _refused(detail: str) -> RefusedError:
-    return RefusedError(refusal(422, detail))
+def _refused(detail: str) -> ReplyError:
+    return ReplyError(refusal(422, detail))

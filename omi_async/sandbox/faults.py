@@ -1,27 +1,28 @@
 """Faults to be played, and the record of what arrived."""
 
 import math
+import re
 import threading
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import attrs
 
-from omi_async.sandbox.answers import JSON_TYPE, TEXT_TYPE, Answer, json_answer, usual_answer
+from omi_async.sandbox.replies import JSON_TYPE, TEXT_TYPE, Kind, Reply, json_reply, usual_reply
 
 
 @attrs.frozen(kw_only=True)
 class RecordedRequest:
     """One request as it arrived, without the key.
 
-    `path` is the target as on the wire, query included. `headers` keep the client's spelling; the key in
-    `Authorization` is masked. `status` is None while the request is being handled and where the connection
-    was dropped without an answer. `applied` tells whether the request's change was carried out, whatever the
-    client was told.
+    `path` is the target as on the wire, query included, which the repr leaves out. `headers` keep the
+    client's spelling; the key in `Authorization` is masked. `body` ends after two mebibytes. `status` is None
+    while the request is being handled and where the connection was dropped without an answer. `applied` tells
+    whether the request's change was carried out, whatever the client was told.
     """
 
     method: str
-    path: str
+    path: str = attrs.field(repr=lambda path: repr(path.partition("?")[0]))
     headers: dict[str, str] = attrs.field(repr=False)
     body: bytes = attrs.field(repr=False)
     status: int | None = None
@@ -43,6 +44,8 @@ class Fault:
     close: Literal["before", "after"] | None = None
     apply: bool = False
     method: str | None = None
+    path: str | None = None
+    record_id: str | None = None
     conversation_id: str | None = None
     times: int = 1
 
@@ -55,13 +58,17 @@ class Fault:
             raise ValueError("close must be 'before', 'after' or None")
         if type(self.times) is not int or self.times < 1:
             raise ValueError("times must be a whole number, 1 or more")
+        if self.path is not None and not re.fullmatch(r"/v1/dev(/[^?]*)?", self.path):
+            raise ValueError("path must begin with /v1/dev and have no query")
+        if self.record_id is not None and self.conversation_id is not None:
+            raise ValueError("record_id cannot go with conversation_id: one of them says it all")
         if self.headers is not None and not all(
             isinstance(text, str) for item in self.headers.items() for text in item
         ):
             raise ValueError("headers must map text to text")
         if isinstance(self.body, dict | list):
             try:
-                json_answer(200, self.body)
+                json_reply(200, self.body)
             except (TypeError, ValueError) as error:
                 raise ValueError(f"body cannot be sent as JSON: {error}") from error
         if self.status is None:
@@ -83,37 +90,46 @@ class Fault:
         """Whether the request is handled as the real server would, be the answer sent or not."""
         return self.close == "after" or self.apply or (self.close is None and self.status is None)
 
-    def matches(self, method: str, conversation_id: str | None) -> bool:
-        """Return whether this fault is meant for a request of *method* about *conversation_id*."""
-        return (self.method is None or self.method.upper() == method) and (
-            self.conversation_id is None or self.conversation_id == conversation_id
+    def matches(self, method: str, path: str, ids: Mapping[str, str]) -> bool:
+        """Return whether this fault is meant for a request of *method* for *path*, in which *ids* are named."""
+        return (
+            (self.method is None or self.method.upper() == method)
+            and self.path in {None, path}
+            and (self.record_id is None or self.record_id in ids.values())
+            and self.conversation_id in {None, ids.get("conversation_id")}
         )
 
-    def scripted_answer(self, *, scope: str, limit: int, retry_after: str) -> Answer | None:
+    def scripted_reply(
+        self, handled: Reply | None, *, kind: Kind | None, scope: str | None, limit: int, retry_after: str
+    ) -> Reply | None:
         """Return the scripted answer, or None where no status is scripted.
 
-        Headers and body that were not given are the real server's; *scope* is what a 403 misses, *limit* and
-        *retry_after* are for a 429.
+        Headers and body that were not given are those of *handled*, what the request would have been
+        answered, if it has the scripted status; else they are the real server's, in whose words *kind* and
+        *scope* may be missing; *limit* and *retry_after* are for a 429.
         """
         if self.status is None:
             return None
         given = self.headers or {}
         lowered = {name.lower(): value for name, value in given.items()}
         wait = lowered.get("retry-after", retry_after)
-        answer = usual_answer(self.status, scope=scope, limit=limit, retry_after=wait)
-        headers = dict(answer.headers)
-        body = answer.body
+        if handled is not None and handled.status == self.status:
+            usual = handled
+        else:
+            usual = usual_reply(self.status, kind=kind, scope=scope, limit=limit, retry_after=wait)
+        headers = dict(usual.headers)
+        body = usual.body
         if isinstance(self.body, dict | list):
             headers["Content-Type"] = JSON_TYPE
-            body = json_answer(self.status, self.body).body
+            body = json_reply(self.status, self.body).body
         elif isinstance(self.body, str):
             headers["Content-Type"] = TEXT_TYPE
             body = self.body.encode()
         elif self.body is not None:
             headers["Content-Type"] = JSON_TYPE
             body = self.body
-        usual = {name: value for name, value in headers.items() if name.lower() not in lowered}
-        return Answer(self.status, body, {**usual, **given})
+        kept = {name: value for name, value in headers.items() if name.lower() not in lowered}
+        return Reply(self.status, body, {**kept, **given})
 
 
 class FaultQueue:
@@ -142,11 +158,11 @@ class FaultQueue:
         with self._lock:
             self._faults.clear()
 
-    def take(self, method: str, conversation_id: str | None) -> Fault | None:
+    def take(self, method: str, path: str, ids: Mapping[str, str]) -> Fault | None:
         """Return the first fault for this request and use it up once, or None."""
         with self._lock:
             for index, fault in enumerate(self._faults):
-                if fault.matches(method, conversation_id):
+                if fault.matches(method, path, ids):
                     if fault.times == 1:
                         del self._faults[index]
                     else:

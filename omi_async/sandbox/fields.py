@@ -4,16 +4,18 @@ A reader takes a value and its place and returns what the endpoint works with, o
 readers are put together to describe a whole request.
 """
 
-import calendar
+import math
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import attrs
 
 Place = tuple[str | int, ...]
 Reader = Callable[[object, Place], Any]
+
+ABSENT: Any = object()
+"""The default of a field where being left out differs from being null."""
 
 _REQUIRED = object()
 
@@ -24,18 +26,6 @@ _INT_LIMIT = 2**63
 # What Python would refuse to convert is refused here in pydantic's words.
 _INT_CHARACTERS = 4300
 _INTEGER = re.compile(r"\s*[+-]?\d+(_\d+)*(\.0+)?\s*", re.ASCII)
-
-_MOMENT = re.compile(
-    r"\d{4}-\d\d-\d\d([T _]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d([.,]\d+)?)?(Z|[+−-]([01]\d|2[0-3]):?[0-5]\d)?)?",
-    re.ASCII | re.IGNORECASE,
-)
-_TIMESTAMP = re.compile(r"[+-]?\d+\.?\d*", re.ASCII)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# A larger timestamp counts milliseconds.
-_LARGEST_SECONDS = 20_000_000_000
-_YEAR_1 = -62_135_596_800
-_YEAR_10000 = 253_402_300_800
-_YEAR_ZERO = "year 0 is out of range"
 
 
 class BadInputError(Exception):
@@ -64,8 +54,11 @@ def bad(kind: str, place: Place, message: str, echo: object, context: dict[str, 
     return BadInputError(problem if context is None else {**problem, "ctx": context})
 
 
-def members(values: Mapping[str, object], place: Place, fields: Mapping[str, Field]) -> dict[str, Any]:
-    """Return what *values* give for *fields*, unknown names being ignored; every bad field is refused at once."""
+def members(values: Mapping[str, object], place: Place, fields: Mapping[str, Field], echo: object) -> dict[str, Any]:
+    """Return what *values* give for *fields*, unknown names being ignored; every bad field is refused at once.
+
+    The refusal of a missing field has *echo* as its input.
+    """
     found: dict[str, Any] = {}
     problems: list[dict[str, object]] = []
     for name, field in fields.items():
@@ -74,7 +67,7 @@ def members(values: Mapping[str, object], place: Place, fields: Mapping[str, Fie
             if given is not None:
                 found[name] = field.read(values[given], (*place, given))
             elif field.default is _REQUIRED:
-                raise bad("missing", (*place, name), "Field required", values)
+                raise bad("missing", (*place, name), "Field required", echo)
             else:
                 found[name] = field.default
         except BadInputError as error:
@@ -91,7 +84,7 @@ def fields_of(shape: Mapping[str, Field]) -> Reader:
         if not isinstance(value, dict):
             message = "Input should be a valid dictionary or object to extract fields from"
             raise bad("model_attributes_type", place, message, value)
-        return members(cast(dict[str, object], value), place, shape)
+        return members(cast(dict[str, object], value), place, shape, cast(object, value))
 
     return read
 
@@ -101,7 +94,25 @@ def optional(reader: Reader) -> Reader:
     return lambda value, place: None if value is None else reader(value, place)
 
 
-def list_of(reader: Reader, *, minimum: int, maximum: int) -> Reader:
+def refusing(reader: Reader, wrong: Callable[[Any], bool], message: str) -> Reader:
+    """Return *reader* with a validator behind it, which says *message* to what is *wrong*."""
+
+    def read(value: object, place: Place) -> Any:
+        found = reader(value, place)
+        if wrong(found):
+            # The validator's exception reaches the client as an empty object.
+            raise bad("value_error", place, f"Value error, {message}", value, {"error": {}})
+        return found
+
+    return read
+
+
+def blank(value: str | None) -> bool:
+    """Return whether a text has nothing but white space in it; null is blank."""
+    return value is None or not value.strip()
+
+
+def list_of(reader: Reader, *, minimum: int = 0, maximum: int | None = None) -> Reader:
     """Return the reader of a list with *minimum* to *maximum* items for *reader*."""
 
     def read(value: object, place: Place) -> list[Any]:
@@ -109,7 +120,7 @@ def list_of(reader: Reader, *, minimum: int, maximum: int) -> Reader:
             raise bad("list_type", place, "Input should be a valid list", value)
         items = cast(list[object], value)
         count = len(items)
-        if count > maximum:
+        if maximum is not None and count > maximum:
             message = f"List should have at most {maximum} items after validation, not {count}"
             context: dict[str, object] = {"field_type": "List", "max_length": maximum, "actual_length": count}
             raise bad("too_long", place, message, items, context)
@@ -131,11 +142,8 @@ def list_of(reader: Reader, *, minimum: int, maximum: int) -> Reader:
     return read
 
 
-def text(*, minimum: int = 0, maximum: int | None = None, blank: str | None = None) -> Reader:
-    """Return the reader of a text of *minimum* to *maximum* characters.
-
-    With *blank* it must have more than white space in it; that is what the refusal says otherwise.
-    """
+def text(*, minimum: int = 0, maximum: int | None = None, pattern: str | None = None) -> Reader:
+    """Return the reader of a text of *minimum* to *maximum* characters in which *pattern* is found."""
 
     def read(value: object, place: Place) -> str:
         if not isinstance(value, str):
@@ -149,23 +157,31 @@ def text(*, minimum: int = 0, maximum: int | None = None, blank: str | None = No
         if maximum is not None and len(value) > maximum:
             message = f"String should have at most {_counted(maximum, 'character')}"
             raise bad("string_too_long", place, message, value, {"max_length": maximum})
-        if blank is not None and not value.strip():
-            # The validator's exception reaches the client as an empty object.
-            raise bad("value_error", place, f"Value error, {blank}", value, {"error": {}})
+        if pattern is not None and not re.fullmatch(pattern, value):
+            raise bad(
+                "string_pattern_mismatch",
+                place,
+                f"String should match pattern '{pattern}'",
+                value,
+                {"pattern": pattern},
+            )
         return value
 
     return read
 
 
-def choice(*names: str, other: str | None = None) -> Reader:
-    """Return the reader of one of *names*; with *other*, that stands for any text that is none of them."""
+def choice(*names: str, other: str | None = None, error: str = "enum") -> Reader:
+    """Return the reader of one of *names*; with *other*, that stands for any text that is none of them.
+
+    *error* is the type of the refusal.
+    """
 
     def read(value: object, place: Place) -> str:
         if isinstance(value, str) and (value in names or other is not None):
             return value if value in names else cast(str, other)
         quoted = [f"'{name}'" for name in names]
         expected = f"{', '.join(quoted[:-1])} or {quoted[-1]}"
-        raise bad("enum", place, f"Input should be {expected}", value, {"expected": expected})
+        raise bad(error, place, f"Input should be {expected}", value, {"expected": expected})
 
     return read
 
@@ -202,6 +218,30 @@ def integer(value: object, place: Place) -> int:
     raise bad("int_type", place, message, value)
 
 
+def within(minimum: int | None, maximum: int | None = None) -> Reader:
+    """Return the reader of a whole number from *minimum* to *maximum*."""
+
+    def read(value: object, place: Place) -> int:
+        found = integer(value, place)
+        if minimum is not None and found < minimum:
+            message = f"Input should be greater than or equal to {minimum}"
+            raise bad("greater_than_equal", place, message, value, {"ge": minimum})
+        if maximum is not None and found > maximum:
+            message = f"Input should be less than or equal to {maximum}"
+            raise bad("less_than_equal", place, message, value, {"le": maximum})
+        return found
+
+    return read
+
+
+def finite(value: object, place: Place) -> float:
+    """Read a number that is neither NaN nor infinite."""
+    found = number(value, place)
+    if not math.isfinite(found):
+        raise bad("finite_number", place, "Input should be a finite number", value)
+    return found
+
+
 def number(value: object, place: Place) -> float:
     """Read a number, which may be a text."""
     if isinstance(value, str):
@@ -214,72 +254,6 @@ def number(value: object, place: Place) -> float:
     if isinstance(value, int | float):
         return float(value)
     raise bad("float_type", place, "Input should be a valid number", value)
-
-
-def moment(value: object, place: Place) -> datetime:
-    """Read a date, a date with a time or a timestamp; the result has no zone where a text has none."""
-    if isinstance(value, str):
-        try:
-            return _moment(value)
-        except ValueError as error:
-            trouble = str(error)
-        if trouble != _YEAR_ZERO:
-            message = f"Input should be a valid datetime or date, {trouble}"
-            raise bad("datetime_from_date_parsing", place, message, value, {"error": trouble})
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        try:
-            return _timestamp(value)
-        except ValueError as error:
-            trouble = str(error)
-    else:
-        raise bad("datetime_type", place, "Input should be a valid datetime", value)
-    raise bad("datetime_parsing", place, f"Input should be a valid datetime, {trouble}", value, {"error": trouble})
-
-
-def _moment(value: str) -> datetime:
-    if _TIMESTAMP.fullmatch(value):
-        return _timestamp(float(value))
-    if _MOMENT.fullmatch(value) and _day_trouble(value) is None:
-        if value.startswith("0000"):
-            raise ValueError(_YEAR_ZERO)
-        # Python takes neither the small z nor the typographic minus.
-        return datetime.fromisoformat(value.upper().replace("−", "-"))
-    raise ValueError(_date_trouble(value))
-
-
-def _date_trouble(value: str) -> str:
-    """Return what is wrong with *value* for a date: that is how pydantic words it, whatever was the matter."""
-    if len(value) < 10:
-        return "input is too short"
-    for part, pattern, trouble in (
-        (value[:4], r"\d+", "invalid character in year"),
-        (value[4], "-", "invalid date separator, expected `-`"),
-        (value[5:7], r"\d+", "invalid character in month"),
-        (value[7], "-", "invalid date separator, expected `-`"),
-        (value[8:10], r"\d+", "invalid character in day"),
-    ):
-        if not re.fullmatch(pattern, part, re.ASCII):
-            return trouble
-    return _day_trouble(value) or "unexpected extra characters at the end of the input"
-
-
-def _day_trouble(value: str) -> str | None:
-    year, month, day = int(value[:4]), int(value[5:7]), int(value[8:10])
-    if not 1 <= month <= 12:
-        return "month value is outside expected range of 1-12"
-    # Year 0 is a leap year to pydantic and none to calendar.
-    if not 1 <= day <= calendar.monthrange(year or 4, month)[1]:
-        return "day value is outside expected range"
-    return None
-
-
-def _timestamp(value: float) -> datetime:
-    seconds = value if abs(value) <= _LARGEST_SECONDS else value / 1000
-    if seconds < _YEAR_1:
-        raise ValueError("dates before 0000 are not supported as unix timestamps")
-    if seconds >= _YEAR_10000:
-        raise ValueError("dates after 9999 are not supported as unix timestamps")
-    return _EPOCH + (timedelta(seconds=value) if seconds == value else timedelta(milliseconds=value))
 
 
 def _counted(count: int, noun: str) -> str:

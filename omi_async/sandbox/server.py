@@ -1,77 +1,70 @@
-"""The sandbox server: sockets, faults and records around the endpoints of `api`."""
+"""The sandbox: settings, what is stored, and what is scripted, around the server of `listener`."""
 
-import asyncio
-import ipaddress
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Literal, Self
-from urllib.parse import unquote
 
-import attrs
-from aiohttp import web
-
-from omi_async.sandbox.answers import Answer
-from omi_async.sandbox.api import Api, Call
+from omi_async.sandbox import seeds
+from omi_async.sandbox.action_items import ACTION_ITEM, ActionItems, SandboxActionItem
+from omi_async.sandbox.allowance import Allowance
+from omi_async.sandbox.api import Api
+from omi_async.sandbox.ask import Ask
+from omi_async.sandbox.conversations import CONVERSATION, Conversations, SandboxConversation
+from omi_async.sandbox.creation import Creation
+from omi_async.sandbox.daily_summaries import DAILY_SUMMARY, DailySummaries, SandboxDailySummary
 from omi_async.sandbox.faults import Fault, FaultQueue, RecordedRequest
-from omi_async.sandbox.gate import (
-    ALL_SCOPES,
-    CONVERSATIONS_READ,
-    CONVERSATIONS_WRITE,
-    DETAIL_POLICY,
-    LIST_POLICY,
-    READ_SCOPES,
-    READS_POLICY,
-    TRANSCRIPT_POLICY,
-    WRITE_POLICY,
-    Gate,
-    RatePolicy,
-    whole_seconds,
-)
-from omi_async.sandbox.records import SandboxConversation, seeded_conversations
+from omi_async.sandbox.folders import FOLDER, Folders, SandboxFolder
+from omi_async.sandbox.goals import GOAL, Goals, SandboxGoal
+from omi_async.sandbox.keys import Keys, first_keys
+from omi_async.sandbox.listener import Listener, loopback
+from omi_async.sandbox.memories import MEMORY, Memories, SandboxMemory
+from omi_async.sandbox.store import Store
 
 API_KEY = f"omi_dev_{1:032x}"
 READ_ONLY_KEY = f"omi_dev_{2:032x}"
-
-USUAL_WRITE_LIMIT = 25
-"""Conversation writes an hour that the real server allows a key; a scripted 429 names it without a limit."""
-
-USUAL_READ_LIMIT = 60
-"""The same for reads."""
-
-_READ_WINDOW = 3600.0
-
-# aiohttp reads zero as "wait for ever"; hanging handlers are ended before, so there is nothing to wait for.
-_SHUTDOWN_SECONDS = 0.05
+ID_TOKEN = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJzYW5kYm94In0.sandbox"  # noqa: S105 - published like the keys
 
 
 class Sandbox:
     """A server on this machine that behaves like the Omi Developer API and keeps everything in memory.
 
-    It starts with *conversations*, or with six believable ones where none are given. *host* must be a
+    It starts with what it is given of each kind, or else with a few believable records. *host* must be a
     loopback address, because the keys are published; *port* 0 takes a free one. A key may make *write_limit*
-    writes (None: any number) in *write_window* seconds, counted from its first write as *clock* tells the
-    time. Likewise it may make *read_limit* reads an hour, *transcript_limit* of them with transcripts: any
-    number unless you say so, 60 and 25 on the real server. Use it as a context manager, or start and close it
-    yourself.
+    writes to conversations (None: any number) in *write_window* seconds, counted from its first write as
+    *clock* tells the time. Likewise it may make *read_limit* reads of conversations an hour,
+    *transcript_limit* of them with transcripts: any number unless you say so, 60 and 25 on the real server.
+    Other limits of the server grow and shrink with these. *generation* chooses the server that is played:
+    the `"newest"`, or the one of `"2026-05"`, which others may still run. Use it as a context manager, or
+    start and close it yourself.
 
-    Raises ValueError for a host that is not loopback, and for a port, limit or window out of range.
+    Raises ValueError for a host that is not loopback, for a port, limit or window out of range, and for an
+    unknown generation.
     """
 
     def __init__(
         self,
         conversations: Iterable[SandboxConversation] | None = None,
         *,
+        memories: Iterable[SandboxMemory] | None = None,
+        action_items: Iterable[SandboxActionItem] | None = None,
+        goals: Iterable[SandboxGoal] | None = None,
+        folders: Iterable[SandboxFolder] | None = None,
+        daily_summaries: Iterable[SandboxDailySummary] | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
         write_limit: int | None = 25,
         write_window: float = 3600.0,
         read_limit: int | None = None,
         transcript_limit: int | None = None,
+        generation: Literal["newest", "2026-05"] = "newest",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._bind_host, self._url_host = _loopback(host)
+        addresses = loopback(host)
+        if addresses is None:
+            raise ValueError("host must be in 127.0.0.0/8, ::1 or localhost: the sandbox's keys are published")
+        self._bind_host, self._url_host = addresses
         if isinstance(port, bool) or not 0 <= port <= 65535:
             raise ValueError("port must be between 0 and 65535")
         limits = {"write_limit": write_limit, "read_limit": read_limit, "transcript_limit": transcript_limit}
@@ -80,32 +73,65 @@ class Sandbox:
                 raise ValueError(f"{name} must be zero or more, or None for no limit")
         if not (math.isfinite(write_window) and write_window > 0):
             raise ValueError("write_window must be a number of seconds above zero")
+        if generation not in {"newest", "2026-05"}:
+            raise ValueError("generation must be 'newest' or '2026-05'")
         self._port = port
-        self._conversations: dict[str, SandboxConversation] = {}
-        for conversation in seeded_conversations() if conversations is None else conversations:
-            if conversation.id in self._conversations:
-                raise ValueError(f"conversations has the id {conversation.id!r} twice")
-            self._conversations[conversation.id] = conversation
-        policies = {
-            name: RatePolicy(limit, window)
-            for name, limit, window in (
-                (WRITE_POLICY, write_limit, write_window),
-                (READS_POLICY, read_limit, _READ_WINDOW),
-                (LIST_POLICY, read_limit, _READ_WINDOW),
-                (DETAIL_POLICY, read_limit, _READ_WINDOW),
-                (TRANSCRIPT_POLICY, transcript_limit, _READ_WINDOW),
-            )
-            if limit is not None
-        }
-        keys = {API_KEY: ALL_SCOPES, READ_ONLY_KEY: READ_SCOPES}
-        self._api = Api(self._conversations, Gate(keys, policies, clock))
-        self._scripted_limit = USUAL_WRITE_LIMIT if write_limit is None else write_limit
-        self._scripted_wait = whole_seconds(write_window)
-        self._scripted_read_limit = USUAL_READ_LIMIT if read_limit is None else read_limit
+        lenient = generation == "newest"
+        self._conversations = Store(
+            seeds.conversations() if conversations is None else conversations,
+            CONVERSATION,
+            "conversations",
+            lenient=lenient,
+        )
+        self._memories = Store(seeds.memories() if memories is None else memories, MEMORY, "memories", lenient=lenient)
+        self._action_items = Store(
+            seeds.action_items() if action_items is None else action_items,
+            ACTION_ITEM,
+            "action_items",
+            lenient=lenient,
+        )
+        self._goals = Store(seeds.goals() if goals is None else goals, GOAL, "goals", lenient=lenient)
+        self._folders = Store(seeds.folders() if folders is None else folders, FOLDER, "folders", lenient=lenient)
+        self._daily_summaries = Store(
+            seeds.daily_summaries() if daily_summaries is None else daily_summaries,
+            DAILY_SUMMARY,
+            "daily_summaries",
+            # One odd summary breaks its page, on the newest server as well.
+            lenient=False,
+        )
+        self._stores: tuple[Store[Any], ...] = (
+            self._conversations,
+            self._memories,
+            self._action_items,
+            self._goals,
+            self._folders,
+            self._daily_summaries,
+        )
+        self._keys = first_keys(API_KEY, READ_ONLY_KEY)
+        self._allowance = Allowance(
+            self._keys,
+            id_token=ID_TOKEN,
+            limits={"writes": write_limit, "reads": read_limit, "transcripts": transcript_limit},
+            write_window=write_window,
+            clock=clock,
+            names_mcp_keys=generation == "newest",
+        )
+        resources = (
+            Conversations(self._conversations, self._allowance, generation),
+            Creation(self._conversations, generation),
+            Memories(self._memories, generation),
+            ActionItems(self._action_items, generation),
+            Goals(self._goals, generation),
+            Folders(self._folders, generation),
+            DailySummaries(self._daily_summaries),
+            Ask(self._conversations),
+            Keys(self._keys, generation),
+        )
+        routes = [route for resource in resources for route in resource.routes]
+        self._api = Api(routes, self._allowance, generation)
         self._faults = FaultQueue()
         self._requests: list[RecordedRequest] = []
-        self._exchanges: set[asyncio.Task[Any]] = set()
-        self._runner: web.AppRunner | None = None
+        self._listener: Listener | None = None
         self._url: str | None = None
         self._closed = False
 
@@ -130,9 +156,39 @@ class Sandbox:
         return READ_ONLY_KEY
 
     @property
+    def id_token(self) -> str:
+        """The ID token of the signed-in user, who may list, create and revoke keys."""
+        return ID_TOKEN
+
+    @property
     def conversations(self) -> dict[str, SandboxConversation]:
         """The stored conversations by id; add, change and remove them at will."""
-        return self._conversations
+        return self._conversations.records
+
+    @property
+    def memories(self) -> dict[str, SandboxMemory]:
+        """The stored memories by id; put others in, or take some out, at will."""
+        return self._memories.records
+
+    @property
+    def action_items(self) -> dict[str, SandboxActionItem]:
+        """The stored action items by id, likewise."""
+        return self._action_items.records
+
+    @property
+    def goals(self) -> dict[str, SandboxGoal]:
+        """The stored goals by id, likewise."""
+        return self._goals.records
+
+    @property
+    def folders(self) -> dict[str, SandboxFolder]:
+        """The stored folders by id, likewise."""
+        return self._folders.records
+
+    @property
+    def daily_summaries(self) -> dict[str, SandboxDailySummary]:
+        """The stored daily summaries by id, likewise."""
+        return self._daily_summaries.records
 
     @property
     def requests(self) -> list[RecordedRequest]:
@@ -156,29 +212,22 @@ class Sandbox:
         """
         if self._closed:
             raise RuntimeError("This sandbox is closed; make a new one.")
-        if self._runner is not None:
+        if self._listener is not None:
             raise RuntimeError("This sandbox is started already.")
-        app = web.Application()
-        app.router.add_route("*", r"/{path:[\s\S]*}", self._serve)
-        app.on_shutdown.append(self._end_exchanges)
-        # The real server takes bodies as they come, and no access log belongs into the output of a test.
-        runner = web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=_SHUTDOWN_SECONDS)
-        self._runner = runner
+        self._listener = Listener(self._api, self._allowance, self._faults, self._requests)
         try:
-            await runner.setup()
-            await web.TCPSite(runner, self._bind_host, self._port).start()
+            port = await self._listener.start(self._bind_host, self._port)
         except BaseException:
-            self._runner = None
-            await runner.cleanup()
+            self._listener = None
             raise
-        self._url = f"http://{self._url_host}:{runner.addresses[0][1]}"
+        self._url = f"http://{self._url_host}:{port}"
 
     async def aclose(self) -> None:
         """Stop serving and drop every connection, whatever it is waiting for; closing again does nothing."""
         self._closed = True
-        runner, self._runner = self._runner, None
-        if runner is not None:
-            await runner.cleanup()
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            await listener.close()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -194,7 +243,7 @@ class Sandbox:
 
     def __repr__(self) -> str:
         state = self._url if self.started else "closed" if self._closed else "not started"
-        return f"<Sandbox {state}, {len(self._conversations)} conversations>"
+        return f"<Sandbox {state}, {len(self._conversations.records)} conversations>"
 
     def fail(
         self,
@@ -206,15 +255,19 @@ class Sandbox:
         close: Literal["before", "after"] | None = None,
         apply: bool = False,
         method: str | None = None,
+        path: str | None = None,
+        record_id: str | None = None,
         conversation_id: str | None = None,
         times: int = 1,
     ) -> None:
-        """Script a fault for the next *times* requests, or for those of *method* or *conversation_id* only.
+        """Script a fault for the next *times* requests.
 
-        A request meets the oldest fault that matches it. It first waits *delay* seconds. With *status* it is
-        answered with that, *headers* and *body* (text as plain text, anything else as JSON) taking the place
-        of the real server's; nothing is checked or changed, unless *apply* has the request handled before it
-        is answered so. With *close* the connection is dropped without an answer, `"before"` the request is
+        It can be meant for those of one *method*, of one *path* (as sent, without the query), or about one
+        record of any kind (*record_id*) or one conversation (*conversation_id*). A request meets the oldest
+        fault that matches it. It first waits *delay* seconds. With *status* it is answered with that,
+        *headers* and *body* (text as plain text, anything else as JSON) taking the place of the real
+        server's; nothing is checked or changed, unless *apply* has the request handled before it is answered
+        so. With *close* the connection is dropped without an answer, `"before"` the request is
         handled or `"after"`. With *delay* alone the request is merely slow.
 
         Raises ValueError naming the argument that is out of range or contradicts another.
@@ -228,113 +281,23 @@ class Sandbox:
                 close=close,
                 apply=apply,
                 method=method,
+                path=path,
+                record_id=record_id,
                 conversation_id=conversation_id,
                 times=times,
             )
         )
 
+    def reset(self) -> None:
+        """Hold again what it held in the beginning: no requests, no faults, and every window is open."""
+        for store in self._stores:
+            store.reset()
+        self._keys.clear()
+        self._keys.update(first_keys(API_KEY, READ_ONLY_KEY))
+        self._allowance.reset()
+        self._requests.clear()
+        self._faults.clear()
+
     def clear_faults(self) -> None:
         """Forget the faults that are still to be played."""
         self._faults.clear()
-
-    async def _serve(self, request: web.Request) -> web.StreamResponse:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - aiohttp runs every handler in a task
-        self._exchanges.add(task)
-        try:
-            return await self._exchange(request)
-        finally:
-            self._exchanges.discard(task)
-
-    async def _exchange(self, request: web.Request) -> web.StreamResponse:
-        try:
-            body = await request.content.read()
-        except (ConnectionError, web.RequestPayloadError):
-            # The client left in the middle of its request: there is nothing to record and nobody to answer.
-            return _drop(request)
-        target, _, query = request.raw_path.partition("?")
-        call = Call(
-            method=request.method,
-            path=unquote(target),
-            query=query,
-            headers=request.headers,
-            body=body,
-            origin=f"http://{request.host}",
-        )
-        record = RecordedRequest(
-            method=request.method, path=request.raw_path, headers=_without_key(request.headers), body=body
-        )
-        self._requests.append(record)
-        answer = await self._play(call, self._take_fault(call))
-        self._settle(record, None if answer is None else answer.status, call.applied)
-        if answer is None:
-            return _drop(request)
-        return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
-
-    def _take_fault(self, call: Call) -> Fault | None:
-        if not f"{call.path}/".startswith("/v1/dev/"):
-            return None
-        return self._faults.take(call.method, self._api.conversation_id(call.method, call.path))
-
-    async def _play(self, call: Call, fault: Fault | None) -> Answer | None:
-        if fault is None:
-            return self._api.answer(call)
-        if fault.delay:
-            # Goes on when the client has left, as on the real server: a late change is still made.
-            await asyncio.sleep(fault.delay)
-        answer = self._api.answer(call) if fault.reaches_server else None
-        if fault.close is not None:
-            return None
-        if call.method == "GET":
-            scope, limit, wait = CONVERSATIONS_READ, self._scripted_read_limit, whole_seconds(_READ_WINDOW)
-        else:
-            scope, limit, wait = CONVERSATIONS_WRITE, self._scripted_limit, self._scripted_wait
-        scripted = fault.scripted_answer(scope=scope, limit=limit, retry_after=wait)
-        return answer if scripted is None else scripted
-
-    def _settle(self, record: RecordedRequest, status: int | None, applied: bool) -> None:
-        # From the end, where it stands unless many others came since; nowhere if the list was cleared.
-        for index in range(len(self._requests) - 1, -1, -1):
-            if self._requests[index] is record:
-                self._requests[index] = attrs.evolve(record, status=status, applied=applied)
-                return
-
-    async def _end_exchanges(self, _: web.Application) -> None:
-        exchanges = list(self._exchanges)
-        for task in exchanges:
-            task.cancel()
-        if exchanges:
-            await asyncio.wait(exchanges)
-
-
-def _drop(request: web.Request) -> web.StreamResponse:
-    if request.transport is not None:
-        request.transport.abort()
-    # aiohttp wants a response and fails quietly to write it.
-    return web.Response()
-
-
-def _without_key(headers: Mapping[str, str]) -> dict[str, str]:
-    masked: dict[str, str] = {}
-    for name, value in headers.items():
-        if name.lower() == "authorization":
-            masked[name] = "Bearer ***" if value.startswith("Bearer ") else "***"
-        else:
-            masked[name] = f"{masked[name]}, {value}" if name in masked else value
-    return masked
-
-
-def _loopback(host: str) -> tuple[str, str]:
-    """Return the address to bind and the host part of the URL for *host*."""
-    if host.lower() == "localhost":
-        # Bound on both families, a free port would be a different one on each.
-        return "127.0.0.1", "localhost"
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        address = None
-    if isinstance(address, ipaddress.IPv4Address) and address in ipaddress.IPv4Network("127.0.0.0/8"):
-        return host, host
-    if address == ipaddress.IPv6Address("::1"):
-        return "::1", "[::1]"
-    raise ValueError("host must be in 127.0.0.0/8, ::1 or localhost: the sandbox's keys are published")

@@ -23,8 +23,10 @@ from omi_async import (
     _protocol,
 )
 from omi_async.sandbox import Sandbox, SandboxConversation
-from omi_async.sandbox.api import Api, Call
-from omi_async.sandbox.gate import Gate
+from omi_async.sandbox.allowance import Allowance, ApiKey
+from omi_async.sandbox.api import Api, Incoming
+from omi_async.sandbox.conversations import CONVERSATION, Conversations
+from omi_async.sandbox.store import Store
 from omi_sync import OmiClient
 from tests.support.clock import VirtualClock
 from tests.support.raw import RawServer, answer, conversation
@@ -280,9 +282,11 @@ class Server:
         understood = "&".join(
             f"{name}={value.replace(':', '%3A')}" for name, value in self.habit(dict(parse_qsl(query))).items()
         )
-        api = Api({row.id: row for row in self.rows}, Gate({KEY: frozenset({"conversations:read"})}, {}, lambda: 0.0))
+        allowance = Allowance({KEY: ApiKey("key", "Key", KEY, NOON, None)}, clock=lambda: 0.0)
+        store = Store(self.rows, CONVERSATION, "rows", lenient=True)
+        api = Api(Conversations(store, allowance, "2026-05").routes, allowance, "2026-05")
         reply = api.answer(
-            Call(
+            Incoming(
                 method="GET",
                 path=path,
                 query=understood,

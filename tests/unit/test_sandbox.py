@@ -7,6 +7,7 @@ off a small replica of the two handlers.
 import asyncio
 import contextlib
 import inspect
+import io
 import json
 import os
 import pickle
@@ -44,7 +45,7 @@ BROKEN_JSON = (
     b'"ctx":{"error":"Expecting property name enclosed in double quotes"}}]}'
 )
 BLANK_TITLE = (
-    b'{"detail":[{"type":"value_error","loc":["body","title"],"msg":"Value error, title cannot be empty",'
+    b'{"detail":[{"type":"value_error","loc":["body","title"],"msg":"Value error, title cannot be blank",'
     b'"input":" ","ctx":{"error":{}}}]}'
 )
 
@@ -360,7 +361,7 @@ class TestSchema:
 class TestPaths:
     @pytest.mark.parametrize(
         "path",
-        ["/", "/nowhere", "/v1/dev/user/memories/m1", f"{ITEMS}/a%2Fb", f"{ITEMS}/../memories/m1", f"{STANDUP}/x/"],
+        ["/", "/nowhere", "/v1/dev/user/people/p1", f"{ITEMS}/a%2Fb", f"{ITEMS}/../memories/m1", f"{STANDUP}/x/"],
     )
     @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE", "POST"])
     async def test_unknown_paths_are_404(self, call: Caller, method: str, path: str) -> None:
@@ -592,6 +593,26 @@ class TestFaults:
         assert (await call("GET", "/v1/dev/user/memories")).status == 503
         assert (await call("GET", f"{ITEMS}/")).status == 503
 
+    async def test_path_and_record_choose_as_well(self, call: Caller) -> None:
+        """A path is compared as sent and without its query, a record's id wherever a path names it."""
+        call.sandbox.fail(status=503, path=ITEMS)
+        call.sandbox.fail(status=502, record_id="conv_design")
+        call.sandbox.fail(status=504, path=f"{ITEMS}/%C3%A9")
+        statuses = [
+            (await call("GET", STANDUP)).status,
+            (await call("GET", f"{ITEMS}/conv_design")).status,
+            (await call("GET", f"{ITEMS}?limit=1")).status,
+            (await call("GET", f"{ITEMS}/%c3%a9")).status,
+            (await call("GET", f"{ITEMS}/%C3%A9")).status,
+        ]
+        assert [200, 502, 503, 404, 504] == statuses
+
+    async def test_the_usual_answer_can_have_other_headers(self, call: Caller) -> None:
+        """With the status it would have had anyway and `apply`, an answer keeps its body."""
+        call.sandbox.fail(status=200, apply=True, headers={"X-Note": "n"})
+        answer = await call("DELETE", STANDUP)
+        assert (200, b'{"success":true}', "n") == (answer.status, answer.body, answer.headers["X-Note"])
+
     async def test_faults_can_be_forgotten(self, call: Caller) -> None:
         """After clear_faults the server behaves again."""
         call.sandbox.fail(status=503, times=5)
@@ -624,6 +645,9 @@ class TestFaults:
             ({"status": 429, "headers": {"Retry-After": 5}}, "headers"),
             ({"status": 500, "body": {"a": float("nan")}}, "body"),
             ({"status": 500, "body": [object()]}, "body"),
+            ({"status": 500, "path": "conversations"}, "path"),
+            ({"status": 500, "path": f"{ITEMS}?limit=1"}, "path"),
+            ({"status": 500, "record_id": "a", "conversation_id": "a"}, "record_id"),
             ({"status": 500, "times": 0}, "times"),
             ({"status": 500, "times": 1.5}, "times"),
         ],
@@ -659,17 +683,26 @@ class TestRecords:
         assert b"c2VjcmV0" not in kept
 
     async def test_records_are_frozen_and_show_no_contents(self, call: Caller) -> None:
-        """The repr has neither headers nor body."""
-        await call("PATCH", STANDUP, {"title": "secret title"}, headers={"X-Note": "secret note"})
+        """The repr has neither query nor headers nor body."""
+        await call("PATCH", f"{STANDUP}?query=secret", {"title": "secret title"}, headers={"X-Note": "secret note"})
         record = call.sandbox.requests[0]
         assert f"RecordedRequest(method='PATCH', path='{STANDUP}', status=200, applied=True)" == repr(record)
         with pytest.raises(attrs.exceptions.FrozenInstanceError):
             record.status = 500  # type: ignore[misc]
 
+    async def test_large_bodies_are_not_kept_whole(self, call: Caller) -> None:
+        """The record of a body ends after two mebibytes; the request is handled with all of it."""
+        body = io.BytesIO(json.dumps({"note": "x" * 3_000_000, "title": "Named"}).encode())
+        sent = {"Authorization": f"Bearer {call.sandbox.api_key}", "Content-Type": "application/json"}
+        async with call.session.patch(call.url + STANDUP, data=body, headers=sent) as response:
+            assert (200, 2 * 1024 * 1024) == (response.status, len(call.sandbox.requests[0].body))
+
     async def test_repeated_headers_are_joined(self, call: Caller) -> None:
         """Nothing of a header sent twice is lost."""
         reader, writer = await asyncio.open_connection(*_address(call.sandbox))
-        writer.write(f"GET {STANDUP} HTTP/1.1\r\nHost: h\r\nX-A: 1\r\nX-A: 2\r\nConnection: close\r\n\r\n".encode())
+        writer.write(
+            f"GET {STANDUP} HTTP/1.1\r\nHost: localhost\r\nX-A: 1\r\nX-A: 2\r\nConnection: close\r\n\r\n".encode()
+        )
         await reader.read()
         writer.close()
         await writer.wait_closed()
@@ -691,7 +724,7 @@ class TestRecords:
         """A client that leaves in the middle of its body leaves no trace and makes no noise."""
         _, writer = await asyncio.open_connection(*_address(call.sandbox))
         writer.write(
-            f"DELETE {STANDUP} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {call.sandbox.api_key}\r\n"
+            f"DELETE {STANDUP} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {call.sandbox.api_key}\r\n"
             "Content-Length: 100\r\n\r\nabc".encode()
         )
         await writer.drain()
@@ -703,11 +736,14 @@ class TestRecords:
 
     async def test_what_the_user_breaks_is_a_logged_500(self, call: Caller, caplog: pytest.LogCaptureFixture) -> None:
         """A stored record that cannot be sent is a 500 after the write, as on the real server."""
-        call.sandbox.conversations["conv_standup"].events = [{"title": "no start"}]
+        call.sandbox.conversations["conv_standup"].geolocation = {"latitude": "at home", "longitude": 0}
         answer = await call("PATCH", STANDUP, {"title": "x"})
         assert (500, b"Internal Server Error") == (answer.status, answer.body)
         assert (500, True) == (call.sandbox.requests[0].status, call.sandbox.requests[0].applied)
         assert [("omi_async.sandbox", "ERROR")] == [(entry.name, entry.levelname) for entry in caplog.records]
+        assert "could not handle PATCH" in caplog.text
+        assert "_geolocation" in caplog.text
+        assert "at home" not in caplog.text
 
 
 class TestStoredConversation:
@@ -765,7 +801,9 @@ class TestStoredConversation:
 
     def test_what_was_said_is_not_in_the_repr(self) -> None:
         """The repr names the conversation, not its contents."""
-        shown = repr(SandboxConversation(id="c", overview="private", transcript_segments=[{"text": "private"}]))
+        shown = repr(
+            SandboxConversation(id="c", title="private", overview="private", transcript_segments=[{"text": "private"}])
+        )
         assert "id='c'" in shown
         assert "private" not in shown
 
@@ -806,6 +844,50 @@ def _address(sandbox: Sandbox) -> tuple[str, int]:
     assert url.host is not None
     assert url.port is not None
     return url.host, url.port
+
+
+class TestHosts:
+    @pytest.mark.parametrize("host", ["127.0.0.1", "LOCALHOST:80", "127.9.9.9:1", "[::1]:80", "[::1]"])
+    async def test_names_of_this_machine_are_answered(self, call: Caller, host: str) -> None:
+        """With any port, because something may forward one."""
+        assert (await call("GET", STANDUP, headers={"Host": host})).status == 200
+
+    @pytest.mark.parametrize("host", ["example.org", "127.0.0.1.nip.io", "localhost.example.org:80", "", "[::2]:80"])
+    async def test_other_names_are_turned_away(self, call: Caller, host: str) -> None:
+        """A page whose name was pointed at this machine gets nothing, changes nothing and is no redirect's target."""
+        for method, path in (("DELETE", STANDUP), ("GET", f"{STANDUP}/")):
+            answer = await call(method, path, headers={"Host": host})
+            assert (421, None) == (answer.status, answer.headers.get("Location"))
+        assert "conv_standup" in call.sandbox.conversations
+        assert [(421, False)] * 2 == [(record.status, record.applied) for record in call.sandbox.requests]
+
+
+class TestReset:
+    async def test_everything_is_as_in_the_beginning(self, limited: Caller) -> None:
+        """Records, window, faults and requests; the dictionary stays the same one, and a reset can be repeated."""
+        kept = limited.sandbox.conversations
+        for _ in range(2):
+            for _ in range(3):
+                assert (await limited("PATCH", STANDUP, {"title": "x"})).status == 200
+            kept["conv_standup"].action_items.clear()
+            del kept["conv_noise"]
+            limited.sandbox.fail(status=503)
+            limited.sandbox.reset()
+            assert kept is limited.sandbox.conversations
+            assert Sandbox().conversations == kept
+            assert (0, []) == (limited.sandbox.pending_faults, limited.sandbox.requests)
+
+    async def test_a_deleted_session_can_be_created_again(self) -> None:
+        """Nothing is remembered of what was deleted."""
+        sent: dict[str, object] = {
+            "transcript_segments": [{"text": "a", "start": 0, "end": 1}],
+            "client_session_id": "s",
+        }
+        async with calling(Sandbox([])) as call:
+            created = json.loads((await call("POST", f"{ITEMS}/from-segments", sent)).body)
+            await call("DELETE", f"{ITEMS}/{created['id']}")
+            call.sandbox.reset()
+            assert created == json.loads((await call("POST", f"{ITEMS}/from-segments", sent)).body)
 
 
 class TestLifecycle:
@@ -891,6 +973,7 @@ class TestLifecycle:
             {"transcript_limit": True},
             {"write_window": 0.0},
             {"write_window": float("nan")},
+            {"generation": "2025-01"},
         ],
     )
     def test_senseless_settings_are_refused(self, arguments: dict[str, Any]) -> None:
@@ -910,7 +993,7 @@ class TestLifecycle:
             hanging = [asyncio.create_task(call("PATCH", STANDUP, {"title": "late"})) for _ in range(5)]
             idle = await asyncio.open_connection(*_address(sandbox))
             half = await asyncio.open_connection(*_address(sandbox))
-            half[1].write(f"PATCH {STANDUP} HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nab".encode())
+            half[1].write(f"PATCH {STANDUP} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nab".encode())
             while len(sandbox.requests) < 6:
                 await asyncio.sleep(0)
             begun = time.monotonic()
@@ -929,6 +1012,16 @@ class TestLifecycle:
 
 
 class TestSurface:
+    def test_it_knows_nothing_of_the_client(self) -> None:
+        """It is a witness of its own: no file of it imports the client, and all of them can be read in one go."""
+        files = sorted((ROOT / "omi_async" / "sandbox").glob("*.py"))
+        assert files
+        for path in files:
+            lines = path.read_text().splitlines()
+            imported = [line.split()[1] for line in lines if re.match(r"\s*(from|import) omi_", line)]
+            assert [] == [name for name in imported if not f"{name}.".startswith("omi_async.sandbox.")], path.name
+            assert len(lines) < 350, path.name
+
     def test_docstrings_fit_a_synchronous_twin(self) -> None:
         """Everything public is documented in words that hold for both ways of calling it."""
         for name, member in inspect.getmembers(Sandbox):
@@ -995,9 +1088,29 @@ class TestCommand:
         code, _, errors = await _served("--write-limit", "none", use=use, stop=signal.SIGINT)
         assert (0, "") == (code, errors)
 
+    async def test_it_can_be_pointed_to_slowed_down_and_made_to_fail(self) -> None:
+        """The lines for the shell, limits of reads, the older server, faults in their order."""
+
+        async def use(call: Caller) -> None:
+            assert [503, 200] == [(await call("GET", STANDUP)).status for _ in range(2)]
+            assert 404 == (await call("GET", "/v1/dev/key")).status
+
+        faults = ("--fail", '{"status": 503}', "--fail", '{"delay": 0.01}')
+        limits = ("--read-limit", "1", "--transcript-limit", "none", "--generation", "2026-05")
+        code, shown, errors = await _served(*faults, *limits, use=use, stop=signal.SIGTERM)
+        assert (0, "") == (code, errors)
+        assert f"\nexport OMI_API_KEY={Sandbox().api_key}\n" in shown
+        assert re.search(r"\nexport OMI_API_BASE=http://127\.0\.0\.1:\d+\n", shown)
+
     @pytest.mark.parametrize(
         ("arguments", "code", "message"),
-        [(["--host", "0.0.0.0"], 2, "host must be"), (["--write-limit", "many"], 2, "--write-limit")],
+        [
+            (["--host", "0.0.0.0"], 2, "host must be"),
+            (["--write-limit", "many"], 2, "--write-limit"),
+            (["--fail", "{"], 2, "--fail"),
+            (["--fail", '{"status": 1}'], 2, "status must be"),
+            (["--fail", '{"state": 1}'], 2, "state"),
+        ],
     )
     async def test_senseless_arguments_end_it_with_a_message(
         self, arguments: list[str], code: int, message: str

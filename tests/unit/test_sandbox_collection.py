@@ -59,6 +59,11 @@ def refused(*problems: str) -> bytes:
     return f'{{"detail":[{",".join(problems)}]}}'.encode()
 
 
+def created_body(name: str, status: str, discarded: str) -> bytes:
+    row = f'"id":"{name}","status":"{status}","discarded":{discarded},"meeting_treatment_eligible":false'
+    return f"{{{row}}}".encode()
+
+
 def ids(answer: Answer) -> list[str]:
     assert answer.status == 200, answer
     return [row["id"] for row in json.loads(answer.body)]
@@ -108,28 +113,26 @@ class TestList:
         [
             ("", 0, 25),
             ("limit=3", 0, 3),
-            ("limit=100", 0, 100),
-            ("limit=101", 0, 100),
-            ("limit=99999999999999999999", 0, 100),
+            ("limit=200", 0, 200),
+            ("limit=201", 0, 200),
+            ("limit=99999999999999999999", 0, 200),
             ("limit=0", 0, 1),
             ("limit=-7", 0, 1),
             ("limit=%202.0%20", 0, 2),
             ("limit=2&limit=4", 0, 4),
             ("include_transcript=true", 0, 25),
-            ("include_transcript=true&limit=24", 0, 24),
-            ("include_transcript=true&limit=26", 0, 25),
-            ("include_transcript=false&limit=26", 0, 26),
+            ("include_transcript=true&limit=201", 0, 200),
             ("offset=-3&limit=2", 0, 2),
             ("offset=2&limit=2", 2, 2),
-            ("offset=100&limit=100", 100, 5),
-            ("offset=105", 0, 0),
+            ("offset=200&limit=200", 200, 5),
+            ("offset=205", 0, 0),
             ("offset=99999999999999999999", 0, 0),
             ("page=2&Limit=2", 0, 25),
         ],
     )
     async def test_pages_are_cut_without_a_word(self, query: str, first: int, count: int) -> None:
         """Limits out of range become the nearest in range, a negative offset 0; unknown names are ignored."""
-        async with calling(Sandbox(many(105))) as call:
+        async with calling(Sandbox(many(205))) as call:
             assert [f"c{first + each}" for each in range(count)] == ids(await call("GET", f"{ITEMS}?{query}"))
 
     @pytest.mark.parametrize(
@@ -208,14 +211,11 @@ class TestList:
             rows = [row["transcript_segments"] for row in json.loads((await call("GET", ITEMS + query)).body)]
         assert expected == [None if row is None else [segment["text"] for segment in row] for row in rows]
 
-    @pytest.mark.parametrize(
-        ("categories", "named"), [("foo", "'foo'"), ("work, Work ,foo", "'Work'"), ("it's", '\\"it\'s\\"')]
-    )
-    async def test_an_unknown_category_is_400(self, call: Caller, categories: str, named: str) -> None:
-        """The first unknown one is named as Python's enum does it."""
+    @pytest.mark.parametrize("categories", ["foo", "work, Work ,foo", "it's"])
+    async def test_an_unknown_category_is_400(self, call: Caller, categories: str) -> None:
+        """It is not repeated."""
         answer = await call("GET", f"{ITEMS}?categories={quote(categories)}")
-        expected = f'{{"detail":"Invalid category {named} is not a valid CategoryEnum"}}'
-        assert (400, expected.encode()) == (answer.status, answer.body)
+        assert (400, b'{"detail":"Invalid category. Please provide a valid category."}') == (answer.status, answer.body)
 
     @pytest.mark.parametrize(
         ("query", "problems"),
@@ -339,7 +339,10 @@ class TestCreate:
             "POST", ITEMS, {"text": " One two three\nfour five six seven. ", "started_at": "2026-09-01T08:00:00Z"}
         )
         (created,) = empty.sandbox.conversations.values()
-        assert (200, f'{{"id":"{created.id}","status":"completed","discarded":false}}'.encode()) == (
+        assert (
+            200,
+            f'{{"id":"{created.id}","status":"completed","discarded":false,"meeting_treatment_eligible":false}}'.encode(),
+        ) == (
             answer.status,
             answer.body,
         )
@@ -587,7 +590,10 @@ class TestCreateFromSegments:
         ]
         answer = await empty("POST", SEGMENTS, {"transcript_segments": segments, "started_at": "2026-09-01T08:00:00Z"})
         (created,) = empty.sandbox.conversations.values()
-        assert (200, f'{{"id":"{created.id}","status":"completed","discarded":false}}'.encode()) == (
+        assert (
+            200,
+            f'{{"id":"{created.id}","status":"completed","discarded":false,"meeting_treatment_eligible":false}}'.encode(),
+        ) == (
             answer.status,
             answer.body,
         )
@@ -653,7 +659,12 @@ class TestCreateFromSegments:
         (created,) = empty.sandbox.conversations.values()
         created.discarded, created.status = True, "processing"
         answer = await empty("POST", SEGMENTS, sent)
-        expected = {"id": created.id, "status": "processing", "discarded": True}
+        expected = {
+            "id": created.id,
+            "status": "processing",
+            "discarded": True,
+            "meeting_treatment_eligible": False,
+        }
         assert (200, expected) == (answer.status, json.loads(answer.body))
 
     async def test_a_deleted_session_is_not_created_again(self, empty: Caller) -> None:
@@ -664,7 +675,10 @@ class TestCreateFromSegments:
         assert 200 == (await empty("DELETE", f"{ITEMS}/{name}")).status
         for _ in range(2):
             answer = await empty("POST", SEGMENTS, sent)
-            assert (200, f'{{"id":"{name}","status":"deleted","discarded":true}}'.encode()) == (
+            assert (
+                200,
+                f'{{"id":"{name}","status":"deleted","discarded":true,"meeting_treatment_eligible":false}}'.encode(),
+            ) == (
                 answer.status,
                 answer.body,
             )
@@ -739,7 +753,9 @@ class TestCreateFromSegments:
 
     async def test_it_must_not_end_with_its_beginning(self, empty: Caller) -> None:
         """Here the end must be later, not merely not earlier."""
-        answer = await empty("POST", SEGMENTS, {**AS_USUAL, "started_at": "2026-09-01", "finished_at": "2026-09-01"})
+        answer = await empty(
+            "POST", SEGMENTS, {**AS_USUAL, "started_at": "2026-09-01T00:00:00Z", "finished_at": 1788220800}
+        )
         assert (422, b'{"detail":"finished_at must be after started_at"}') == (answer.status, answer.body)
 
     @pytest.mark.parametrize("count", [1, 500])

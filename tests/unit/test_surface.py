@@ -265,7 +265,7 @@ def docstrings_for_both(path: str) -> Iterator[tuple[str, str]]:
         "omi_async/paging.py",
         "omi_async/retry.py",
         "omi_async/sandbox/faults.py",
-        "omi_async/sandbox/records.py",
+        "omi_async/sandbox/conversations.py",
         "omi_async/sandbox/server.py",
     ],
 )
