@@ -1,9 +1,10 @@
 """Async-first client for the Omi Developer API."""
 
+from typing import TYPE_CHECKING
+
+from ._late import load as _load
 from ._version import __version__
-from .bulk import AsyncBulk, BulkOutcome, BulkProgress, BulkStatus, ConversationUpdate
 from .client import AsyncOmiClient
-from .conversations import AsyncConversations
 from .errors import (
     AuthenticationError,
     BadRequestError,
@@ -21,27 +22,33 @@ from .errors import (
     RateLimitError,
     RequestTimeoutError,
     ResponseError,
+    RouteNotFoundError,
     ServerError,
     StatusError,
     TransportError,
     UnprocessableEntityError,
     ValidationIssue,
+    is_retryable,
 )
-from .models import (
-    Category,
-    Conversation,
-    ConversationActionItem,
-    ConversationEvent,
-    ConversationStructured,
-    CreatedConversation,
-    Deletion,
-    Geolocation,
-    NewTranscriptSegment,
-    RawResponse,
-    TranscriptSegment,
-)
-from .paging import AsyncListing
 from .retry import RetryPolicy, Timeout
+
+if TYPE_CHECKING:
+    from .bulk import AsyncBulk
+    from .models.bulk import BulkOutcome, BulkProgress, BulkStatus
+    from .models.conversations import (
+        Category,
+        Conversation,
+        ConversationActionItem,
+        ConversationEvent,
+        ConversationStructured,
+        CreatedConversation,
+        Geolocation,
+        NewTranscriptSegment,
+        TranscriptSegment,
+    )
+    from .models.shared import Deletion, RawResponse
+    from .paging import AsyncListing
+    from .resources.conversations import AsyncConversations, ConversationUpdate
 
 __all__ = [
     "AsyncBulk",
@@ -79,6 +86,7 @@ __all__ = [
     "RequestTimeoutError",
     "ResponseError",
     "RetryPolicy",
+    "RouteNotFoundError",
     "ServerError",
     "StatusError",
     "Timeout",
@@ -87,4 +95,39 @@ __all__ = [
     "UnprocessableEntityError",
     "ValidationIssue",
     "__version__",
+    "is_retryable",
 ]
+
+# Names that are loaded when they are first used, by the file that has them.
+_LATE = {
+    "bulk": ("AsyncBulk",),
+    "models.bulk": ("BulkOutcome", "BulkProgress", "BulkStatus"),
+    "models.conversations": (
+        "Category",
+        "Conversation",
+        "ConversationActionItem",
+        "ConversationEvent",
+        "ConversationStructured",
+        "CreatedConversation",
+        "Geolocation",
+        "NewTranscriptSegment",
+        "TranscriptSegment",
+    ),
+    "models.shared": ("Deletion", "RawResponse"),
+    "paging": ("AsyncListing",),
+    "resources.conversations": ("AsyncConversations", "ConversationUpdate"),
+}
+_HOMES = {name: f"{__name__}.{module}" for module, names in _LATE.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(_load(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,8 +1,8 @@
 """The client: settings, the session, and the resources.
 
 `AsyncOmiClient` alone takes `session`: an `aiohttp.ClientSession` of the caller's, for its proxy, its certificates
-or its connection pool. It is never closed here, and its cookies, redirects, time-outs and middlewares do not
-apply: every request brings its own.
+or its connection pool. The client never closes it. Its cookies, redirects, timeouts and middlewares do not apply:
+every request brings its own.
 """
 
 import os
@@ -15,16 +15,18 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
 from urllib.parse import urlsplit
 
-from . import _protocol
-from ._transport import Transport
+from aiohttp import ClientSession
+
+from ._late import Room, load
+from ._protocol.arguments import misconfigured
 from ._version import __version__
-from .conversations import AsyncConversations
+from ._wire.transport import Transport
 from .errors import ConfigurationError
-from .models import RawResponse
+from .models.shared import RawResponse
 from .retry import DEFAULT_TIMEOUT, Retrier, RetryPolicy, Timeout
 
 if TYPE_CHECKING:
-    from aiohttp import ClientSession
+    from .resources.conversations import AsyncConversations
 
 _DEFAULT_BASE_URL = "https://api.omi.me"
 _KEY_LIMIT = 512  # characters; real keys have 40
@@ -40,11 +42,13 @@ class AsyncOmiClient:
     `total`. At most `max_connections` requests are on the wire at once, further ones wait. `user_agent` is put
     before the client's own.
 
-    Nothing is opened before the first call. Close the client when done, best with a `with` block: it lets calls
-    under way finish for up to five seconds. Raises `ConfigurationError` for a setting that cannot work.
+    Nothing is opened before the first call. Close the client when done, or use it as a context manager: calls under
+    way get up to five seconds to finish. Raises `ConfigurationError` for a setting that cannot work.
     """
 
-    conversations: AsyncConversations
+    conversations: "Room[AsyncConversations]" = Room(
+        "omi_async.resources.conversations:AsyncConversations", of="_retrier"
+    )
     """Conversations of the key's user."""
 
     def __init__(
@@ -54,7 +58,7 @@ class AsyncOmiClient:
         base_url: str | None = None,
         timeout: Timeout | float = DEFAULT_TIMEOUT,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
-        session: "ClientSession | None" = None,
+        session: ClientSession | None = None,
         max_connections: int = 100,
         user_agent: str | None = None,
     ) -> None:
@@ -63,7 +67,6 @@ class AsyncOmiClient:
         if isinstance(made, ConfigurationError):
             raise made
         self._base_url, self._transport, self._retrier = made
-        self.conversations = AsyncConversations(self._retrier)
         frame = sys._getframe(1)
         self._made_at = f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
@@ -86,7 +89,7 @@ class AsyncOmiClient:
         """Call an operation of the API that has no method yet, by the rules of those that have one.
 
         `method` is GET, POST, PUT, PATCH or DELETE; `path` begins with `/v1/` and has no query, which goes into
-        `params`. `json` is sent as the body; None sends none. The key, time-outs, retries and errors are those of
+        `params`. `json` is sent as the body; None sends none. The key, timeouts, retries and errors are those of
         all calls. A GET is taken for a read and repeated freely; anything else is not repeated once it may have been
         carried out, unless `repeatable` says that doing it twice is no worse than once. `timeout` and `retry` replace
         the client's for this call.
@@ -94,8 +97,7 @@ class AsyncOmiClient:
         Raises `InvalidRequestError` or TypeError before anything is sent; the errors of the statuses; `TransportError`
         and `ResponseError`, whose `outcome` tells whether it may have been carried out.
         """
-        request = _protocol.raw(method, path, params, json, repeatable)
-        del params, json  # private: a traceback that shows locals must not show it
+        request = load("omi_async._protocol.raw").raw(method, path, params, json, repeatable)
         return await self._retrier.call(request, timeout, retry)
 
     async def aclose(self) -> None:
@@ -142,16 +144,16 @@ def _made(
     base_url: str | None,
     timeout: Timeout | float,
     retry: RetryPolicy,
-    session: "ClientSession | None",
+    session: ClientSession | None,
     max_connections: int,
     user_agent: str | None,
 ) -> tuple[str, Transport, Retrier] | ConfigurationError:
     """What a client is made of, or the refusal of a setting: a value, so that no frame with the key is in its trace."""
     try:
         if type(max_connections) is not int or max_connections < 1:
-            raise ConfigurationError("max_connections must be a whole number of at least 1.")
+            raise misconfigured("max_connections must be a whole number of at least 1.")
         if not isinstance(retry, RetryPolicy):
-            raise ConfigurationError("retry must be a RetryPolicy.")
+            raise misconfigured("retry must be a RetryPolicy.")
         limits = Timeout.of(timeout)
         url = _checked_base_url((os.environ.get("OMI_API_BASE") or _DEFAULT_BASE_URL) if base_url is None else base_url)
         transport = Transport(
@@ -171,31 +173,31 @@ def _made(
 def _checked_key(key: str | None) -> str:
     """Refuse what cannot be a key, without ever repeating it."""
     if not key:
-        raise ConfigurationError("no API key: pass api_key or set OMI_API_KEY.")
+        raise misconfigured("no API key: pass api_key or set OMI_API_KEY.")
     if not isinstance(key, str):
-        raise ConfigurationError("api_key must be a str.")
+        raise misconfigured("api_key must be a str.")
     key = str.__str__(key)  # the text itself, whatever a subclass makes of str() or format()
     if key.lower().startswith("bearer"):
-        raise ConfigurationError("api_key is the key alone, without the word Bearer in front.")
+        raise misconfigured("api_key is the key alone, without the word Bearer in front.")
     if key.endswith(("\n", "\r")):
-        raise ConfigurationError("api_key ends with a line break, as text read from a file does: strip it.")
+        raise misconfigured("api_key ends with a line break, as text read from a file does: strip it.")
     if any(character.isspace() for character in key):
-        raise ConfigurationError("api_key contains a blank: strip it.")
+        raise misconfigured("api_key contains a blank: strip it.")
     if key.startswith("omi_mcp_"):
-        raise ConfigurationError(
+        raise misconfigured(
             "api_key is an MCP key (omi_mcp_...); this API takes a Developer API key: "
             "Settings -> Developer -> Create Key in the Omi app."
         )
     if not re.fullmatch(r"omi_dev_[\x21-\x7e]+", key):
-        raise ConfigurationError("api_key must be omi_dev_ followed by visible ASCII characters.")
+        raise misconfigured("api_key must be omi_dev_ followed by visible ASCII characters.")
     if len(key) > _KEY_LIMIT:
-        raise ConfigurationError(f"api_key is longer than {_KEY_LIMIT} characters.")
+        raise misconfigured(f"api_key is longer than {_KEY_LIMIT} characters.")
     return key
 
 
 def _checked_base_url(url: str) -> str:
     if not isinstance(url, str) or not re.fullmatch(r"[\x21-\x7e]+", url):
-        raise ConfigurationError("base_url must be a str of visible ASCII characters, without blanks.")
+        raise misconfigured("base_url must be a str of visible ASCII characters, without blanks.")
     url = str.__str__(url)
     try:
         parts = urlsplit(url)
@@ -203,20 +205,20 @@ def _checked_base_url(url: str) -> str:
     except ValueError:
         parts, port = urlsplit(""), None  # refused below, where the parser's error is not the context
     if "@" in parts.netloc:
-        raise ConfigurationError("base_url must not carry a user name or password.")
+        raise misconfigured("base_url must not carry a user name or password.")
     if "?" in url or "#" in url:
-        raise ConfigurationError("base_url must not have a query or a fragment.")
+        raise misconfigured("base_url must not have a query or a fragment.")
     if (
         not parts.hostname
         or port == 0
         or not re.fullmatch(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?", parts.netloc)
     ):
-        raise ConfigurationError("base_url must name a host, and a port other than 0 if any.")
+        raise misconfigured("base_url must name a host, and a port other than 0 if any.")
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
-        raise ConfigurationError("base_url must begin with https://; http:// is for loopback hosts only.")
+        raise misconfigured("base_url must begin with https://; http:// is for loopback hosts only.")
     path = parts.path.removesuffix("/")
     if not re.fullmatch(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*", path):
-        raise ConfigurationError("base_url must have a plain path, or best none.")
+        raise misconfigured("base_url must have a plain path, or best none.")
     return f"{parts.scheme}://{parts.netloc.lower()}{path}"
 
 
@@ -232,7 +234,7 @@ def _checked_user_agent(user_agent: str | None) -> str:
     if user_agent is None:
         return own
     if not isinstance(user_agent, str) or not re.fullmatch(r"[\x21-\x7e]+( [\x21-\x7e]+)*", user_agent):
-        raise ConfigurationError("user_agent must be visible ASCII words, such as my-bot/1.0.")
+        raise misconfigured("user_agent must be visible ASCII words, such as my-bot/1.0.")
     if len(user_agent) > _USER_AGENT_LIMIT:
-        raise ConfigurationError(f"user_agent is longer than {_USER_AGENT_LIMIT} characters.")
+        raise misconfigured(f"user_agent is longer than {_USER_AGENT_LIMIT} characters.")
     return f"{str.__str__(user_agent)} {own}"

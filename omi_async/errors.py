@@ -6,20 +6,23 @@
     |- ClientClosedError                         the client was closed before or during the call
     |- EventLoopError (also RuntimeError)        called from an event loop or thread it cannot serve
     |- JournalError                              the journal of a bulk job cannot be used
-    |- BulkStoppedError                          a bulk job ended early: every further item would have failed
+    |- BulkStoppedError                          a bulk job ended before its input did
     |- TransportError                            could not talk to the server
     |   '- RequestTimeoutError (also TimeoutError)
     |- ResponseError                             an answer that cannot be trusted
     '- StatusError                               the server said no
         |- BadRequestError 400       |- AuthenticationError 401     |- PaymentRequiredError 402
-        |- PermissionDeniedError 403 |- NotFoundError 404           |- ConflictError 409
-        |- UnprocessableEntityError 422
+        |- PermissionDeniedError 403 |- NotFoundError 404           |- RouteNotFoundError 404
+        |- ConflictError 409         |- UnprocessableEntityError 422
         |- RateLimitError 429        '- ServerError 5xx
 
-Errors hold plain values only: no key, no body, no foreign exception. They survive pickle and copy.
+Errors hold plain values only: no key, no body, no foreign exception. Pickle, copy and JSON keep them whole: `args` has
+every value in a form that JSON knows, and `type(error)(*error.args)` is the error again.
 """
 
-from typing import ClassVar, Literal, TypeAlias
+import copyreg
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import attrs
 
@@ -34,14 +37,20 @@ _OUTCOME_SENTENCE = {
     "unknown": "The change may have been applied, wholly or in part, or not at all.",
 }
 
+_INTERMEDIARY = (
+    "The answer does not look like the API's: something in between (a proxy, a gateway, a login page) seems to have "
+    "given it."
+)
+
 
 class OmiError(Exception):
     """Base class of everything the client raises on purpose.
 
-    `outcome` says whether the write may have happened, `attempts` how many requests were put on the wire or
-    tried to be, `operation` which call it was. `status`, `detail` and `retry_after` (seconds) are None where
-    the server gave none. `retryable` tells whether making the same call again can end differently without
-    anything else being changed first.
+    `outcome` says whether the write may have happened, and is `"unknown"` where nothing was given. `attempts` counts
+    the requests that were put on the wire or tried to be, `operation` names the call. `status`, `detail` and
+    `retry_after` (seconds) are None where the server gave none. `retryable` tells whether making the same call again
+    can end differently without anything else being changed first. `from_intermediary` tells that the answer was not
+    the API's own, so that it says nothing about the record.
     """
 
     advice: ClassVar[str] = ""
@@ -51,18 +60,22 @@ class OmiError(Exception):
 
     def __init__(
         self,
-        message: str,
+        text: str,
+        values: Mapping[str, Any] | None = None,
+        /,
         *,
-        outcome: Outcome = "not_applied",
+        outcome: Outcome = "unknown",
         retryable: bool = False,
         attempts: int = 0,
         operation: str | None = None,
         status: int | None = None,
         detail: Detail = None,
         retry_after: float | None = None,
+        from_intermediary: bool = False,
     ) -> None:
-        super().__init__(message)
-        self.message = message
+        super().__init__(text)
+        self.text = text
+        """What happened, without operation, outcome and advice."""
         self.outcome: Outcome = outcome
         self.retryable = retryable
         self.attempts = attempts
@@ -70,25 +83,52 @@ class OmiError(Exception):
         self.status = status
         self.detail = detail
         self.retry_after = retry_after
+        self.from_intermediary = from_intermediary
+        for name, value in (values or {}).items():
+            setattr(self, name, self._read_back(name, value))
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """The text and every other value, as JSON has them."""
+        values = {name: self._plain(value) for name, value in vars(self).items() if name != "text"}
+        return self.text, values
+
+    @args.setter
+    def args(self, given: tuple[Any, ...]) -> None:
+        self.__init__(*given)  # type: ignore[misc]  # as Celery and others set them on an error that exists
+
+    @property
+    def message(self) -> str:
+        """The whole text, as `str()` gives it."""
+        return str(self)
 
     def __str__(self) -> str:
-        parts = [f"{self.operation}: {self.message}" if self.operation else self.message]
+        parts = [f"{self.operation}: {self.text}" if self.operation else self.text]
         if self._writes:
             parts.append(_OUTCOME_SENTENCE[self.outcome])
-        if self.advice:
+        if self.from_intermediary:
+            parts.append(_INTERMEDIARY)
+        elif self.advice:
             parts.append(self.advice)
         return " ".join(parts)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r}, operation={self.operation!r}, outcome={self.outcome!r})"
+
     def __reduce__(self) -> tuple[object, ...]:
-        # BaseException would call the class with its args alone; keyword-only state needs its own way back.
-        return _restore, (type(self), self.args, self.__dict__)
+        # Without __init__: a caller's subclass may have one of its own.
+        return copyreg.__newobj__, (type(self),), vars(self).copy()  # type: ignore[attr-defined]
+
+    def _plain(self, value: Any) -> Any:
+        return value
+
+    def _read_back(self, name: str, value: Any) -> Any:  # noqa: ARG002 - of subclasses that hold more than JSON does
+        return value
 
 
-def _restore(cls: type[OmiError], args: tuple[object, ...], state: dict[str, object]) -> OmiError:
-    error = cls.__new__(cls, *args)
-    error.args = args
-    error.__dict__.update(state)
-    return error
+def is_retryable(error: BaseException) -> bool:
+    """Whether making the same call again can end differently; False for errors that are not the client's."""
+    return isinstance(error, OmiError) and error.retryable
 
 
 class ConfigurationError(OmiError, ValueError):
@@ -125,7 +165,7 @@ class JournalError(OmiError):
 
 
 class BulkStoppedError(OmiError):
-    """A bulk job ended before its input did, because what stopped it would fail every further item.
+    """A bulk job ended before its input did: every further item would have failed alike, or the job was closed.
 
     `reason` is the error that stopped it. `done` counts the items that were done until then, earlier runs of
     the same journal included. Run the job again with the same input and journal when the reason is gone.
@@ -135,6 +175,20 @@ class BulkStoppedError(OmiError):
 
     reason: OmiError
     done: int = 0
+
+    def _plain(self, value: Any) -> Any:
+        return [type(value).__name__, *value.args] if isinstance(value, OmiError) else value
+
+    def _read_back(self, name: str, value: Any) -> Any:
+        if name != "reason" or isinstance(value, OmiError):
+            return value
+        kind, *args = value
+        known = {each.__name__: each for each in _family(OmiError)}
+        return known.get(kind, OmiError)(*args)
+
+
+def _family(kind: type[OmiError]) -> list[type[OmiError]]:
+    return [kind, *(each for child in kind.__subclasses__() for each in _family(child))]
 
 
 class TransportError(OmiError):
@@ -186,7 +240,7 @@ class AuthenticationError(StatusError):
 
 
 class PaymentRequiredError(StatusError):
-    """402: the conversation is locked behind a paid plan."""
+    """402: the record is locked behind a paid plan."""
 
 
 class PermissionDeniedError(StatusError):
@@ -196,7 +250,13 @@ class PermissionDeniedError(StatusError):
 
 
 class NotFoundError(StatusError):
-    """404: no such conversation for this key's user."""
+    """404: no such record for this key's user."""
+
+
+class RouteNotFoundError(StatusError):
+    """404: this server does not have the operation. It says nothing about the record."""
+
+    advice = "Check the base URL, and whether this server is recent enough to have the operation."
 
 
 class ConflictError(StatusError):
@@ -207,6 +267,14 @@ class UnprocessableEntityError(StatusError):
     """422: the server refused the content; `errors` lists what it said field by field."""
 
     errors: tuple[ValidationIssue, ...] = ()
+
+    def _plain(self, value: Any) -> Any:
+        return [attrs.asdict(issue) for issue in value] if isinstance(value, tuple) else value
+
+    def _read_back(self, name: str, value: Any) -> Any:
+        if name != "errors":
+            return value
+        return tuple([ValidationIssue(**{**issue, "loc": tuple(issue["loc"])}) for issue in value])
 
 
 class RateLimitError(StatusError):

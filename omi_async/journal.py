@@ -17,13 +17,13 @@ from datetime import UTC, datetime
 from typing import NamedTuple, ParamSpec, TypeAlias, TypeVar
 from weakref import WeakSet
 
-from ._fork import keep_for_ever
+from ._wire.fork import keep_forever
 from .errors import JournalError
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_FORMAT = 1
+_FORMAT = 2
 _APPLICATION_ID = 0x4F4D494A  # "OMIJ" in the file's header: no other program's database is taken for a journal
 _PATIENCE = 0.5  # seconds that a run which is just ending gets to let go of its journal
 _BLOCK = 512  # rows of an earlier run that are read at once
@@ -31,13 +31,25 @@ _BLOCK = 512  # rows of an earlier run that are read at once
 _SCHEMA = (
     f"PRAGMA application_id = {_APPLICATION_ID}",
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value NOT NULL)",
-    "CREATE TABLE items (position INTEGER PRIMARY KEY, conversation_id TEXT NOT NULL, digest BLOB NOT NULL,"
+    "CREATE TABLE items (position INTEGER PRIMARY KEY, id TEXT NOT NULL, digest BLOB NOT NULL,"
     " status TEXT, settled INTEGER NOT NULL, attempts INTEGER NOT NULL)",
 )
 _NOTE = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
 _INTEND = "INSERT OR REPLACE INTO items VALUES (?, ?, ?, NULL, 0, 0)"
 _SETTLE = "UPDATE items SET status = ?, settled = ?, attempts = ? WHERE position = ?"
-_READ = "SELECT position, conversation_id, digest, status, settled FROM items WHERE position BETWEEN ? AND ?"
+_READ = "SELECT position, id, digest, status, settled FROM items WHERE position BETWEEN ? AND ?"
+# The first format named the column after conversations, the only records there were, and the jobs without a resource.
+_FROM_FORMAT_1 = (
+    "ALTER TABLE items RENAME COLUMN conversation_id TO id",
+    "UPDATE meta SET value = 'conversations.' || value WHERE name = 'job'",
+    "UPDATE meta SET value = 2 WHERE name = 'format'",
+)
+# A later write to an id that was done is made again if an earlier one is still to be made: the last one must win.
+_REOPEN = (
+    "UPDATE items SET settled = 0 WHERE settled AND status IN ('done', 'unconfirmed') AND position IN ("
+    "SELECT later.position FROM items AS earlier JOIN items AS later"
+    " ON later.id = earlier.id AND later.position > earlier.position WHERE NOT earlier.settled)"
+)
 _COUNT = "SELECT status, count(*) FROM items WHERE settled GROUP BY status"
 
 # Each says what is wrong, what of it is lost and what to do.
@@ -127,7 +139,7 @@ class Journal:
                 self._thread.shutdown(wait=False)
         _journals.add(self)
 
-    def recall(self, position: int, conversation_id: str, digest: bytes) -> Entry | None:
+    def recall(self, position: int, record_id: str, digest: bytes) -> Entry | None:
         """What an earlier run wrote of the item at this place of the input, counted from 0; None: nothing.
 
         Meant to be called in the input's order: then the rows are there before they are asked for.
@@ -145,7 +157,7 @@ class Journal:
         if row is None:
             return None
         known_id, known_digest, status, settled = row
-        if (known_id, known_digest) != (_storable(conversation_id), digest):
+        if (known_id, known_digest) != (_storable(record_id), digest):
             raise self._error(
                 f"knows another item at position {position} of the input (counted from 0): the input was changed, or "
                 "the journal is another job's. Give the same items in the same order, or a new journal."
@@ -156,9 +168,9 @@ class Journal:
         """How many items were settled with which status when the journal was opened."""
         return dict(self._counts)
 
-    async def intend(self, position: int, conversation_id: str, digest: bytes) -> None:
+    async def intend(self, position: int, record_id: str, digest: bytes) -> None:
         """Note that the item's request is about to be sent; on disk when this returns."""
-        await self._write(_INTEND, position, _storable(conversation_id), digest)
+        await self._write(_INTEND, position, _storable(record_id), digest)
 
     async def settle(self, position: int, *, status: str, settled: bool, attempts: int) -> None:
         """Note how an item that was intended ended; on disk when this returns."""
@@ -226,7 +238,7 @@ class Journal:
             raise self._error(problem)
 
     def _error(self, problem: str) -> JournalError:
-        return JournalError(f"the journal {self.path} {problem}")
+        return JournalError(f"the journal {self.path} {problem}", outcome="not_applied")
 
     # On the journal's thread. Errors are raised outside the except block: SQLite's could carry values.
 
@@ -248,6 +260,7 @@ class Journal:
             if problem is None:
                 connection.execute("COMMIT")
                 connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute(_REOPEN)
                 self._last: int = connection.execute("SELECT ifnull(max(position), -1) FROM items").fetchone()[0]
                 self._counts: dict[str, int] = dict(connection.execute(_COUNT))
         except (OSError, sqlite3.Error) as error:
@@ -263,7 +276,7 @@ class Journal:
     def _read(self, number: int) -> _Rows:
         try:
             rows = self._connection.execute(_READ, (number * _BLOCK, (number + 1) * _BLOCK - 1))
-            return {position: (conversation_id, *rest) for position, conversation_id, *rest in rows}
+            return {position: (record_id, *rest) for position, record_id, *rest in rows}
         except sqlite3.Error as error:
             problem = _explain(error)
         raise self._error(problem)
@@ -324,7 +337,11 @@ def _prepare(connection: sqlite3.Connection, job: str) -> str | None:
     elif application != _APPLICATION_ID:
         return _NO_JOURNAL
     notes = dict(connection.execute("SELECT name, value FROM meta"))
-    if notes.get("format") != _FORMAT:
+    if notes.get("format") == 1 and f"conversations.{notes.get('job')}" == job:
+        for statement in _FROM_FORMAT_1:
+            connection.execute(statement)
+        notes = dict(connection.execute("SELECT name, value FROM meta"))
+    if notes.get("format") not in (1, _FORMAT):
         return (
             f"has the format {notes.get('format')}, and this version of omi-async knows {_FORMAT}. Nothing is lost: "
             "go on with the version that made it, or a later one."
@@ -347,9 +364,9 @@ def _explain(error: Exception) -> str:
     return _SQLITE_PROBLEMS.get(code) or _SQLITE_PROBLEMS.get(code & 0xFF, _OTHER)  # the upper bits are details
 
 
-def _storable(conversation_id: str) -> str:
+def _storable(record_id: str) -> str:
     """Itself; lone surrogates, which an id that will be refused may have and SQLite cannot store, are spelled out."""
-    return conversation_id if conversation_id.isascii() else conversation_id.encode(errors="backslashreplace").decode()
+    return record_id if record_id.isascii() else record_id.encode(errors="backslashreplace").decode()
 
 
 def _identity(file: str) -> tuple[int, int] | None:
@@ -373,7 +390,7 @@ def _after_fork_in_child() -> None:
     for journal in list(_journals):
         journal._problem = _FORKED
         # Closed in the child, even by the end of its interpreter, SQLite would take the WAL from under the parent.
-        keep_for_ever(journal._connection)
+        keep_forever(journal._connection)
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,12 +1,14 @@
-"""What the server's 429s teach about its windows, shared by everything that uses one client.
+"""What the server's 429s teach about its rate windows, shared by everything that uses one client.
 
-The server counts in fixed windows: the first request opens one, `limit` requests fit in, and the next is refused
-with the seconds that are left. It says none of this before the first refusal (observed behaviour), so the first
-refusal is the lesson; from then on a window's allowance is spent and its end waited for.
+The server counts in fixed windows: the first request opens one, `limit` requests fit in, and the next one is refused
+with the seconds that are left. It says none of this before the first refusal (observed behavior), so the first
+refusal teaches it. From then on the client counts what it sends, and waits for the end of a window that is spent.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable
+from typing import NamedTuple
 
 from .errors import RateLimitError
 
@@ -15,9 +17,21 @@ _ROUNDING = 1.0  # seconds
 
 _REMEMBERED = 4096  # times of requests; a window with a larger allowance is measured from the oldest of them
 
+_LONGEST = 86400.0  # seconds; the longest window seen is an hour, and a wrong word must not close a client for longer
+
+
+class _Moment(NamedTuple):
+    """A moment by two clocks. The client's own may stand still while the machine sleeps; the time of day goes on."""
+
+    clock: float
+    day: float
+
+
+_PAST = _Moment(0.0, 0.0)
+
 
 class Gate:
-    """Open or closed, for the requests of one rate policy. Times are the clock's, in seconds."""
+    """Open or closed, for the requests of one rate window. Times are the clock's, in seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -25,43 +39,49 @@ class Gate:
         """Requests a window; None before the first lesson."""
         self.window: float | None = None
         """Seconds from a window's first request to its end; None before the first lesson."""
-        self._refused_until = 0.0  # by the server's word
-        self._spent_until = 0.0  # by our own count
+        self._refused_until = _PAST  # by the server's word
+        self._spent_until = _PAST  # by our own count
         self._opened = 0.0  # when the window of the present count began
         self._used = 0
         self._sent: deque[float] = deque(maxlen=_REMEMBERED)
-        self._lesson_from = 0.0  # when the window of the last lesson cannot have begun yet
+        self._earliest_opening = 0.0  # the window of the last lesson cannot have begun before
         self._refusals = 0  # in the last lesson
 
     def refused_for(self) -> float:
         """Seconds for which the server is known to refuse; 0 if it may accept."""
-        return max(0.0, self._refused_until - self._clock()) if self._refused_until else 0.0
+        return self._left(self._refused_until) if self._refused_until.clock else 0.0
 
     def closed_for(self) -> float:
         """Seconds until a request is worth sending: refusals, spent allowance and rounding considered."""
-        until = max(self._refused_until + _ROUNDING if self._refused_until else 0.0, self._spent_until)
-        return max(0.0, until - self._clock())
+        refused = self._left(self._refused_until, _ROUNDING) if self._refused_until.clock else 0.0
+        return max(refused, self._left(self._spent_until))
 
-    def sent(self) -> None:
-        """Count a request that is about to be sent."""
+    def _left(self, until: _Moment, more: float = 0.0) -> float:
+        return max(0.0, min(until.clock - self._clock(), until.day - time.time()) + more)
+
+    def _after(self, seconds: float) -> _Moment:
+        return _Moment(self._clock() + seconds, time.time() + seconds)
+
+    def sent(self) -> float:
+        """Count a request that is about to be sent; the moment by which `unsent` takes it back."""
         now = self._clock()
         self._sent.append(now)
-        if self.limit is None or self.window is None:
-            return
-        if now >= self._opened + self.window:
-            self._opened, self._used = now, 0
-        self._used += 1
-        if self._used >= self.limit:
-            self._spent_until = self._opened + self.window
+        if self.limit is not None and self.window is not None:
+            if now >= self._opened + self.window:
+                self._opened, self._used = now, 0
+            self._used += 1
+            if self._used >= self.limit:
+                self._spent_until = self._after(self._opened + self.window - now)
+        return now
 
-    def unsent(self) -> None:
-        """Take back the last count: the request never left."""
-        if self._sent:
-            self._sent.pop()
-        if self._used:
+    def unsent(self, moment: float) -> None:
+        """Take back one count: that request never left."""
+        if moment in self._sent:
+            self._sent.remove(moment)
+        if self._used and moment >= self._opened:
             self._used -= 1
             if self.limit is not None and self._used < self.limit:
-                self._spent_until = 0.0
+                self._spent_until = _PAST
 
     def refused(self, error: RateLimitError) -> None:
         """Learn from a 429."""
@@ -69,22 +89,23 @@ class Gate:
             return
         now = self._clock()
         if error.limit:
-            if now >= self._refused_until:
-                self._lesson_from, self._refusals, self.window = self._refused_until, 0, 0.0
+            if now >= self._refused_until.clock:
+                self._earliest_opening, self._refusals, self.window = self._refused_until.clock, 0, 0.0
             # Requests that were under way together are refused together: each shows more of the same lesson.
             self._refusals += 1
             self.limit = error.limit
-            self.window = max(self.window or 0.0, self._measured(now, error), error.retry_after)
+            window = max(self.window or 0.0, self._measured(now, error), error.retry_after)
+            self.window = min(window, _LONGEST)
         self.refuse(error.retry_after)
 
     def refuse(self, seconds: float) -> None:
-        """Close for `seconds`, by the server's word; the next request after that opens a window."""
-        self._refused_until = max(self._refused_until, self._clock() + seconds)
-        self._opened, self._used, self._spent_until = float("-inf"), 0, 0.0
+        """Close for `seconds`, a day at most; the next request after that opens a window."""
+        self._refused_until = max(self._refused_until, self._after(min(seconds, _LONGEST)))
+        self._opened, self._used, self._spent_until = float("-inf"), 0, _PAST
 
     def _measured(self, now: float, error: RateLimitError) -> float:
         """The window's length: it ends when the server says, and began with the first request of its allowance."""
-        own = [time for time in self._sent if time >= self._lesson_from]
+        own = [time for time in self._sent if time >= self._earliest_opening]
         accepted = len(own) - self._refusals
         # Others have spent some of it, or it is too long ago: better too short, which the next refusal corrects.
         if not error.limit or accepted < error.limit:

@@ -1,111 +1,175 @@
-"""Listing conversations, page by page.
+"""Listing records, page by page.
 
-The API pages by offset, and what is deleted, hidden or added meanwhile shifts what is still to come. So pages are
-anchored: rows come newest first, and each page asks for what is at most as new as the oldest row before it.
+`AsyncListing` hands out rows and leaves what to ask for to its pages: `ByTime` for lists that can be asked for what
+is at most as new as a moment, `ByOffset` for all others.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
 from itertools import pairwise
+from typing import Any, Generic, Protocol, TypeVar
 
-from ._protocol import Selection, list_conversations
-from .models import Conversation
+from ._protocol.request import Request
 from .retry import Retrier, RetryPolicy, Timeout
 
-# Rows that the server hides take up places on the pages, so that one without a new row is not the end.
-_FRUITLESS = 2  # requests in a row
+R = TypeVar("R")
+
+# Rows that the server hides take up places on the pages, so one page without a new row is not the end.
+_EMPTY_PAGES_TO_STOP = 2  # requests in a row
 
 
-class AsyncListing:
-    """The conversations of a list, fetched page by page as they are consumed.
+class Pages(Protocol[R]):
+    """What a listing asks for next, and what it learns from each page."""
 
-    Iterate over it, once. After an error the iteration may be begun again: it goes on behind the last conversation
-    that it gave out. Several consumers of one listing share its conversations: each gets some of them.
+    ended: bool
+    """Whether there is nothing more to ask for."""
+    gaps: bool
+
+    def request(self) -> Request[tuple[R, ...]]:
+        """The request of the next page."""
+        ...
+
+    def take(self, page: tuple[R, ...]) -> list[R]:
+        """The rows of a page that are new, after deciding what to ask for next."""
+        ...
+
+
+class AsyncListing(Generic[R]):
+    """The rows of a list, fetched page by page as they are consumed.
+
+    Iterate over it, once. After an error, begin the iteration again: it goes on behind the last row that it gave out.
+    Several consumers of one listing share its rows: each gets some of them.
     """
 
     def __init__(
         self,
         retrier: Retrier,
-        selection: Selection,
+        pages: Pages[R],
         limit: int | None,
         timeout: Timeout | float | None,
         retry: RetryPolicy | None,
     ) -> None:
         self._retrier = retrier
-        self._selection = selection
+        self._pages = pages
         self._timeout = timeout
         self._retry = retry
         self._left = limit
-        self._rows: deque[Conversation] = deque()
+        self._closed = False
+        self._rows: deque[R] = deque()
         self._filling = asyncio.Lock()
-        self._seen: set[str] = set()
-        self._anchor = selection.end_date
-        self._anchored = True
-        self._offset = 0
-        self._fruitless = 0
-        self._short = False
-        self._gaps = False
 
     @property
     def gaps(self) -> bool:
-        """Whether the server hides conversations, so that it cannot be known that all others were seen.
+        """Whether the server hides rows, so that it cannot be known that all others were seen.
 
         True once a page came back with less than was asked for and was not the last. Two such pages in a row with
         nothing new on them look like the end, and may have been taken for it.
         """
-        return self._gaps
+        return self._pages.gaps
 
-    def __aiter__(self) -> AsyncIterator[Conversation]:
+    def __aiter__(self) -> AsyncIterator[R]:
         return self
 
-    async def __anext__(self) -> Conversation:
+    async def __anext__(self) -> R:
         while not self._rows:
             await self._fill()
         return self._rows.popleft()
 
+    async def aclose(self) -> None:
+        """End the listing: no further page is fetched. Closing twice does nothing."""
+        self._closed = True
+        self._rows.clear()
+
     async def _fill(self) -> None:
-        """Have at least one row at hand; raises StopAsyncIteration where there are no more."""
+        """Have at least one row at hand; raises StopAsyncIteration if there are no more."""
         async with self._filling:
             while not self._rows:
-                if self._fruitless == _FRUITLESS or self._left == 0:
+                if self._closed or self._pages.ended or self._left == 0:
                     raise StopAsyncIteration
-                request = list_conversations(self._selection, self._anchor, self._offset)
-                self._take(await self._retrier.call(request, self._timeout, self._retry))
+                new = self._pages.take(await self._retrier.call(self._pages.request(), self._timeout, self._retry))
+                if self._left is not None:
+                    new = new[: self._left]
+                    self._left -= len(new)
+                self._rows.extend(new)
 
-    def _take(self, page: tuple[Conversation, ...]) -> None:
-        new = list({row.id: row for row in page if row.id not in self._seen}.values())
+
+class ByTime(Generic[R]):
+    """Pages that are anchored: what is deleted, hidden or added meanwhile does not shift what is still to come.
+
+    Rows come newest first, and each page asks for what is at most as new as the oldest row before it.
+    """
+
+    def __init__(
+        self,
+        page: Callable[[datetime | None, int], Request[tuple[R, ...]]],
+        *,
+        size: int,
+        start: datetime | None,
+        end: datetime | None,
+        moment: Callable[[R], datetime],
+    ) -> None:
+        """`page` makes the request of what was created until a moment, from an offset on; `moment` dates a row."""
+        self.ended = False
+        self.gaps = False
+        self._page = page
+        self._size = size
+        self._start = start
+        self._end = end
+        self._moment = moment
+        self._seen: set[str] = set()
+        self._anchor = end
+        self._anchored = True
+        self._offset = 0
+        self._without_new = 0
+        self._short = False
+
+    def request(self) -> Request[tuple[R, ...]]:
+        """The request of the next page."""
+        return self._page(self._anchor, self._offset)
+
+    def take(self, page: tuple[R, ...]) -> list[R]:
+        """The new rows of a page. Some servers ignore the bounds on later pages, so rows outside are left out."""
+        new = _unseen(page, self._seen)
         if new and self._short:
-            self._gaps = True
-        self._short = self._short or len(page) < self._selection.page_size
+            self.gaps = True
+        self._short = self._short or len(page) < self._size
         self._move(page, fruitful=bool(new))
-        self._seen.update(row.id for row in new)
-        if self._left is not None:
-            new = new[: self._left]
-            self._left -= len(new)
-        self._rows.extend(new)
+        inside = [row for row in new if self._is_inside(self._moment(row))]
+        # Newest first, so a page without a row inside the bounds is behind all of them.
+        behind = bool(new) and not inside and self._anchored
+        self.ended = behind or self._without_new == _EMPTY_PAGES_TO_STOP
+        return inside
 
-    def _move(self, page: tuple[Conversation, ...], *, fruitful: bool) -> None:
+    def _is_inside(self, moment: datetime) -> bool:
+        # A whole second of room: servers cut bounds to seconds.
+        second = timedelta(seconds=1)
+        return (self._start is None or moment > self._start - second) and (
+            self._end is None or moment < self._end + second
+        )
+
+    def _move(self, page: tuple[R, ...], *, fruitful: bool) -> None:
         """Decide what to ask for next."""
         if not self._in_order(page):
             self._anchored = False
         if not fruitful:
-            # A full page of rows seen before hides nothing; a server that ignores the offset gives no other for ever.
-            if len(page) < self._selection.page_size or self._offset >= len(self._seen):
-                self._fruitless += 1
-            self._offset += self._selection.page_size
+            # A full page of known rows is not the end: rows have shifted. But once the offset is past everything
+            # seen, the server is ignoring it, and asking on would never stop.
+            if len(page) < self._size or self._offset >= len(self._seen):
+                self._without_new += 1
+            self._offset += self._size
             return
-        self._fruitless = 0
-        anchor = self._after(page[-1].created_at) if self._anchored else self._anchor
+        self._without_new = 0
+        anchor = self._after(self._moment(page[-1])) if self._anchored else self._anchor
         if anchor == self._anchor:  # more than a page within one second
             self._offset += len(page)
         else:
             self._anchor, self._offset = anchor, 0
 
-    def _in_order(self, page: tuple[Conversation, ...]) -> bool:
+    def _in_order(self, page: tuple[R, ...]) -> bool:
         """Whether rows come newest first and none after the anchor; if not, there is only the offset to go by."""
-        times = [row.created_at for row in page]
+        times = [self._moment(row) for row in page]
         return all(newer >= older for newer, older in pairwise(times)) and (
             not times or self._anchor is None or times[0] <= self._anchor
         )
@@ -113,4 +177,42 @@ class AsyncListing:
     def _after(self, time: datetime) -> datetime:
         """The next whole second: right whether the server's bound is inclusive, exclusive or cut to seconds."""
         second = time.replace(microsecond=0) + timedelta(seconds=1)
-        return second if self._selection.end_date is None else min(second, self._selection.end_date)
+        return second if self._end is None else min(second, self._end)
+
+
+class ByOffset(Generic[R]):
+    """Pages by their offset. Rows that shift to a later page come again and are dropped; `most` are within reach."""
+
+    def __init__(self, page: Callable[[int], Request[tuple[R, ...]]], *, size: int, most: int | None = None) -> None:
+        self.ended = False
+        self.gaps = False
+        self._page = page
+        self._size = size
+        self._most = most
+        self._seen: set[str] = set()
+        self._offset = 0
+        self._without_new = 0
+        self._short = False
+
+    def request(self) -> Request[tuple[R, ...]]:
+        """The request of the next page."""
+        return self._page(self._offset)
+
+    def take(self, page: tuple[R, ...]) -> list[R]:
+        """The new rows of a page."""
+        new = _unseen(page, self._seen)
+        if new and self._short:
+            self.gaps = True
+        self._short = self._short or len(page) < self._size
+        self._offset += self._size
+        self._without_new = 0 if new else self._without_new + 1
+        out_of_reach = self._most is not None and self._offset + self._size > self._most
+        self.gaps = self.gaps or (out_of_reach and len(page) == self._size)
+        self.ended = out_of_reach or self._without_new == _EMPTY_PAGES_TO_STOP
+        return new
+
+
+def _unseen(page: tuple[Any, ...], seen: set[str]) -> list[Any]:
+    new = list({row.id: row for row in page if row.id not in seen}.values())
+    seen.update(row.id for row in new)
+    return new

@@ -1,9 +1,9 @@
 """How long a call may take and how often it is tried; the only file that knows tenacity.
 
-The rules, whole: an attempt that was not sent, was throttled, or ended unknown is repeated while attempts, time
-and the client's budget last; one that was refused is not. An unknown attempt marks the whole call: no later
-refusal can show that nothing was changed. A read changes nothing, however it ends. What must not be done twice is
-not repeated once it may have been done.
+The rules: the client repeats an attempt that was not sent, was throttled, or ended unknown, while attempts, time and
+the client's budget last. It does not repeat one that the API refused. An unknown attempt marks the whole call: no later
+refusal can show that nothing was changed. A read changes nothing, however it ends. An operation that must not be done
+twice is not repeated once it may have been done.
 """
 
 import asyncio
@@ -11,16 +11,21 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import attrs
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
-from ._exchange import Attempt
-from ._protocol import Refusal, Request, read, spent_window
-from ._transport import Transport
-from .errors import ConfigurationError, OmiError, RateLimitError, RequestTimeoutError, TransportError
+from ._late import load
+from ._protocol.arguments import misconfigured
+from ._protocol.meaning import read, says_missing, spent_window
+from ._protocol.request import Refusal, Request
+from ._wire.connection import Attempt
+from ._wire.transport import Transport
+from .errors import OmiError, RateLimitError, RequestTimeoutError, TransportError, is_retryable
 from .pacing import Gate
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
 
 T = TypeVar("T")
 
@@ -31,15 +36,15 @@ _LONGEST = 86400.0  # seconds; a longer limit is a mistake in the unit, and None
 
 def _number(value: object, name: str, *, lowest: float, highest: float) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ConfigurationError(f"{name} must be a number.")
+        raise misconfigured(f"{name} must be a number.")
     if not lowest <= value <= highest:  # which NaN and the infinities are not either
-        raise ConfigurationError(f"{name} must be between {lowest:g} and {highest:g}.")
+        raise misconfigured(f"{name} must be between {lowest:g} and {highest:g}.")
     return float(value)
 
 
 def _limit(_: object, attribute: "attrs.Attribute[Any]", value: float | None) -> None:
     if value is not None and _number(value, attribute.name, lowest=0.0, highest=_LONGEST) == 0.0:
-        raise ConfigurationError(f"{attribute.name} must be more than 0 seconds; None means no limit.")
+        raise misconfigured(f"{attribute.name} must be more than 0 seconds; None means no limit.")
 
 
 def _seconds(_: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
@@ -48,7 +53,7 @@ def _seconds(_: object, attribute: "attrs.Attribute[Any]", value: float) -> None
 
 def _attempts(_: object, attribute: "attrs.Attribute[Any]", value: int) -> None:
     if type(value) is not int or not 1 <= value <= 100:
-        raise ConfigurationError(f"{attribute.name} must be a whole number from 1 to 100.")
+        raise misconfigured(f"{attribute.name} must be a whole number from 1 to 100.")
 
 
 @attrs.frozen(kw_only=True)
@@ -146,11 +151,11 @@ class Retrier:
         self.budget = Budget()
         self._gates: dict[str, Gate] = {}
 
-    def gate(self, policy: str) -> Gate:
-        """The gate of one of the server's rate policies."""
-        gate = self._gates.get(policy)
+    def gate(self, window: str) -> Gate:
+        """The gate of one of the server's rate windows."""
+        gate = self._gates.get(window)
         if gate is None:
-            gate = self._gates[policy] = Gate(self.policy.clock)
+            gate = self._gates[window] = Gate(self.policy.clock)
         return gate
 
     def prepare(
@@ -163,7 +168,7 @@ class Retrier:
     ) -> "Call[T]":
         """A call that has not begun; `maybe_applied` if an earlier run may have made it and lost the answer."""
         if retry is not None and not isinstance(retry, RetryPolicy):
-            raise ConfigurationError("retry must be a RetryPolicy.")
+            raise misconfigured("retry must be a RetryPolicy.")
         limits = _SLOW if request.slow and self._timeout is DEFAULT_TIMEOUT else self._timeout
         return Call(
             self,
@@ -188,21 +193,24 @@ class Call(Generic[T]):
         self, retrier: Retrier, request: Request[T], timeout: Timeout, policy: RetryPolicy, *, maybe_applied: bool
     ) -> None:
         self.attempts = 0
+        self.maybe_applied = maybe_applied
+        """Whether an attempt may have been carried out, in this run or an earlier one."""
+        self.operation = request.operation
         self._request = request
         self._transport = retrier.transport
         self._timeout = timeout
         self._policy = policy
         self._budget = retrier.budget
-        self._gate = retrier.gate(request.policy)
+        self._gates = [retrier.gate(window) for window in request.windows]
         self._end = None if timeout.total is None else policy.clock() + timeout.total
-        self._unknown = maybe_applied
         self._spent = 0  # on the last retry; given back if it succeeds
-        self._last = self._next(fresh=False)
+        # A connection that was kept may have ended unseen, and `once` could not be repeated then.
+        self._last = self._next(fresh=request.effect == "once")
 
     async def run(self) -> T:
         # The first attempt runs outside tenacity, whose machinery costs as much as a third of a request.
         try:
-            self._pass_gate()
+            self._pass_gates()
             result = await self._attempt()
         except OmiError as error:
             failure = error
@@ -213,18 +221,19 @@ class Call(Generic[T]):
             return await self._repeat(failure)
         raise failure
 
-    def _pass_gate(self) -> None:
+    def _pass_gates(self) -> None:
         """Do not spend a request that the server is known to refuse."""
-        seconds = self._gate.refused_for()
-        if seconds:
-            refused = RateLimitError(
-                f"the server's window stays closed for another {seconds:.0f} s; nothing was sent.",
-                retryable=True,
-                status=429,
-                retry_after=seconds,
-            )
-            refused.limit = self._gate.limit
-            raise self._marked(refused)
+        for gate in self._gates:
+            seconds = gate.refused_for()
+            if seconds:
+                refused = RateLimitError(
+                    f"the server's window stays closed for another {seconds:.0f} s; nothing was sent.",
+                    retryable=True,
+                    status=429,
+                    retry_after=seconds,
+                )
+                refused.limit = gate.limit
+                raise self._marked(refused)
 
     def _next(self, *, fresh: bool) -> Attempt:
         return Attempt(connect=self._timeout.connect, limit=self._timeout.attempt, left=self._left, fresh=fresh)
@@ -234,54 +243,63 @@ class Call(Generic[T]):
 
     async def _attempt(self) -> T:
         self.attempts += 1
-        self._gate.sent()
+        counted = [gate.sent() for gate in self._gates]
+        failure: OmiError | None = None
         try:
             answer = await self._transport.send(self._request, self._last)
             result = read(self._request, answer)
         except OmiError as error:
             # The frames below held the answer's bytes; a traceback with locals must not show them.
             failure = error.with_traceback(None)
-        else:
+        except BaseException:
+            # A cancellation, most often: nobody will read the answer.
+            self.maybe_applied = self.maybe_applied or self._last.connected
+            raise
+        finally:
+            if not self._last.connected:
+                for gate, moment in zip(self._gates, counted, strict=True):
+                    gate.unsent(moment)
+        if failure is None:
             spent = spent_window(answer.headers)
             if spent is not None:
-                self._gate.refuse(spent)
+                self._gates[0].refuse(spent)
             return result
         if isinstance(failure, RateLimitError):
-            self._gate.refused(failure)
-        elif failure.outcome == "not_applied" and failure.status is None:
-            self._gate.unsent()
-        if failure.status in (404, 410) and self._unknown and self._request.already_gone is not None:
-            return self._request.already_gone()
-        if failure.status == 409 and self._unknown and self._request.at_work:
+            self._gates[0].refused(failure)
+        if self.maybe_applied and says_missing(self._request, failure) and self._request.result_if_missing is not None:
+            return self._request.result_if_missing()
+        if failure.status == 409 and self.maybe_applied and self._request.still_running_on_409:
             failure.retryable = True
         if failure.outcome == "unknown":
-            self._unknown = True
+            self.maybe_applied = True
             if self._request.effect == "once":
                 failure.retryable = False
-            # The next call must not inherit a connection, or a server behind it, that does this.
+            # Do not reuse a connection on which an attempt ended unknown.
             self._last.distrust()
         raise self._marked(failure)
 
     def _marked(self, failure: OmiError) -> OmiError:
-        failure.outcome = "unknown" if self._unknown and self._request.effect != "none" else "not_applied"
+        unknown = self.maybe_applied and self._request.effect != "none"
+        failure.outcome = "unknown" if unknown else "not_applied"
         failure.attempts = self.attempts
         failure.operation = self._request.operation
         return failure
 
     async def _repeat(self, first: OmiError) -> T:
-        """Go on after the first failure, which tenacity is handed as the outcome of its own first attempt."""
+        """Go on after the first failure, which tenacity gets as the outcome of its own first attempt."""
+        tenacity = load("tenacity")
         failures = [first]
 
         async def attempt() -> T:
             if failures:
                 raise failures.pop()
-            # A connection that failed, or a server that did behind it, is not asked again.
-            self._last = self._next(fresh=self._unknown)
+            # A connection that failed, or a server behind it that did, is not asked again.
+            self._last = self._next(fresh=self.maybe_applied or self._request.effect == "once")
             return await self._attempt()
 
-        # A new object a call: shared between tasks, tenacity loses and repeats attempts.
-        retrying = AsyncRetrying(
-            retry=retry_if_exception(lambda error: isinstance(error, OmiError) and error.retryable),
+        # A new object for each call: shared between tasks, tenacity loses and repeats attempts.
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(is_retryable),
             wait=self._wait,
             stop=self._stop,
             sleep=self._sleep,
@@ -290,14 +308,14 @@ class Call(Generic[T]):
         try:
             result: T = await retrying(attempt)
         except OmiError as error:
-            # Whoever reads the traceback looks for their own line, not for the machinery of the retries.
+            # A user looks in the traceback for a line of their own, not for the machinery of the retries.
             failure = error.with_traceback(None)
         else:
             self._budget.deposit(self._spent)
             return result
         raise self._marked(failure)
 
-    def _wait(self, state: RetryCallState) -> float:
+    def _wait(self, state: "RetryCallState") -> float:
         policy, failure = self._policy, _failure(state)
         throttled = isinstance(failure, RateLimitError)
         initial = policy.initial_throttled if throttled else policy.initial
@@ -305,12 +323,12 @@ class Call(Generic[T]):
             # Never earlier than asked, and not all clients in the same instant.
             return failure.retry_after + policy.random() * initial
         if failure.status == 409:
-            return policy.maximum  # an earlier attempt is at work, for as long as a language model takes
+            return policy.maximum  # the server still works on an earlier attempt, as long as a language model takes
         if self.attempts == 1 and self._last.reused and _lost(failure):
             return 0.0  # the server had closed an idle connection: there is nothing to wait for
         return policy.random() * min(policy.maximum, initial * 2.0 ** (self.attempts - 1))
 
-    def _stop(self, state: RetryCallState) -> bool:
+    def _stop(self, state: "RetryCallState") -> bool:
         failure, left = _failure(state), self._left()
         if self.attempts >= self._policy.attempts:
             return True
@@ -356,7 +374,7 @@ def _lost(failure: OmiError) -> bool:
     return isinstance(failure, TransportError) and not isinstance(failure, RequestTimeoutError)
 
 
-def _failure(state: RetryCallState) -> OmiError:
+def _failure(state: "RetryCallState") -> OmiError:
     outcome = state.outcome
     failure = None if outcome is None else outcome.exception()
     if not isinstance(failure, OmiError):

@@ -5,54 +5,61 @@
 
 from typing import TYPE_CHECKING
 
+import omi_async
 from omi_async import (
     AuthenticationError,
     BadRequestError,
-    BulkOutcome,
-    BulkProgress,
-    BulkStatus,
     BulkStoppedError,
-    Category,
     ClientClosedError,
     ConfigurationError,
     ConflictError,
-    Conversation,
-    ConversationActionItem,
-    ConversationEvent,
-    ConversationStructured,
-    ConversationUpdate,
-    CreatedConversation,
-    Deletion,
     EventLoopError,
-    Geolocation,
     InvalidRequestError,
     JournalError,
-    NewTranscriptSegment,
     NotFoundError,
     OmiError,
     PaymentRequiredError,
     PermissionDeniedError,
     RateLimitError,
-    RawResponse,
     RequestTimeoutError,
     ResponseError,
     RetryPolicy,
+    RouteNotFoundError,
     ServerError,
     StatusError,
     Timeout,
-    TranscriptSegment,
     TransportError,
     UnprocessableEntityError,
     ValidationIssue,
     __version__,
+    is_retryable,
 )
+from omi_async._late import load as _load
 
-from .bulk import Bulk
 from .client import OmiClient
-from .conversations import Conversations
-from .paging import Listing
 
 if TYPE_CHECKING:
+    from omi_async import (
+        BulkOutcome,
+        BulkProgress,
+        BulkStatus,
+        Category,
+        Conversation,
+        ConversationActionItem,
+        ConversationEvent,
+        ConversationStructured,
+        ConversationUpdate,
+        CreatedConversation,
+        Deletion,
+        Geolocation,
+        NewTranscriptSegment,
+        RawResponse,
+        TranscriptSegment,
+    )
+
+    from .bulk import Bulk
+    from .conversations import Conversations
+    from .paging import Listing
     from .sandbox import Sandbox
 
 __all__ = [
@@ -91,6 +98,7 @@ __all__ = [
     "RequestTimeoutError",
     "ResponseError",
     "RetryPolicy",
+    "RouteNotFoundError",
     "Sandbox",
     "ServerError",
     "StatusError",
@@ -100,15 +108,25 @@ __all__ = [
     "UnprocessableEntityError",
     "ValidationIssue",
     "__version__",
+    "is_retryable",
 ]
+
+# Names that are loaded when they are first used, and their files. All others are those of omi_async.
+_HOMES = {
+    "Bulk": "omi_sync.bulk",
+    "Conversations": "omi_sync.conversations",
+    "Listing": "omi_sync.paging",
+    "Sandbox": "omi_sync.sandbox",
+}
 
 
 def __getattr__(name: str) -> object:
-    if name == "Sandbox":  # its web server is several times the size of the client
-        from .sandbox import Sandbox
-
-        return Sandbox
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = _HOMES.get(name)
+    if home is None and name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(omi_async if home is None else _load(home), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

@@ -1,7 +1,7 @@
-"""The hand-written part of the synchronous side: a private event loop on a thread of its own.
+"""The private event loop of the synchronous side, on a thread of its own.
 
-A call hands its coroutine to the loop and waits for it. What is worth reading is what happens otherwise: Ctrl-C,
-fork, the end of the program, a forgotten client.
+A call hands its coroutine to the loop and waits for it. Most of this file is about Ctrl-C, fork, the end of the program
+and forgotten clients.
 """
 
 import asyncio
@@ -10,32 +10,32 @@ import os
 import sys
 import threading
 import warnings
-from collections import deque
-from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
-from operator import length_hint
-from queue import Empty, SimpleQueue
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar
 from weakref import WeakSet
 
-from omi_async import AsyncOmiClient, BulkStoppedError, ClientClosedError, EventLoopError, OmiError, TransportError
-from omi_async._fork import keep_for_ever
-
-I = TypeVar("I")  # noqa: E741 - an item of the input
-O = TypeVar("O")  # noqa: E741 - an outcome
+from omi_async._wire.fork import keep_forever
+from omi_async.client import AsyncOmiClient
+from omi_async.errors import ClientClosedError, EventLoopError, OmiError, TransportError
 
 
 class _Closable(Protocol):
     async def aclose(self) -> None: ...
 
 
-class _Taken(Protocol[O]):
-    async def _take(self) -> list[O]: ...
-    def _give_back(self, outcomes: Iterable[O]) -> None: ...
-    def _ended_by(self, reason: OmiError) -> BulkStoppedError: ...
-    async def aclose(self) -> None: ...
+class Feed(Protocol):
+    """Work for the caller's thread, which does it while it waits for a coroutine."""
+
+    def serve(self, timeout: float) -> None:
+        """Do one piece of work, or find after `timeout` seconds that there is none."""
+        ...
+
+    def wake(self) -> None:
+        """Let the caller's thread see that the coroutine has ended."""
+        ...
 
 
 R = TypeVar("R")
@@ -43,13 +43,11 @@ T = TypeVar("T", bound=_Closable)
 
 # A waiting thread looks this often, in seconds, whether the loop's thread still lives. On Windows it is also how
 # soon Ctrl-C is noticed.
-_LOOK = 0.5
+_POLL = 0.5
 
-_INTERRUPT_GRACE = 1.0  # seconds that an interrupted call gets to let go of its connection
+INTERRUPT_GRACE = 1.0  # seconds that an interrupted call gets to let go of its connection
 
 _CLOSE_LIMIT = 10.0  # seconds to wait for the loop's thread; longer than the client's own grace
-
-_AHEAD = 16  # items that are fetched from the caller's input at a time: each crossing has its price
 
 _numbers = itertools.count(1)
 
@@ -66,12 +64,12 @@ class Bridge(Generic[T]):
     def __init__(self, target: T) -> None:
         self.target = target
         self._closed = False
-        self._elsewhere = False  # the target lives on in the process that this one was forked from
+        self._lives_in_parent = False  # the target is the one of the process that this one was forked from
         frame = sys._getframe(2)  # the caller of the generated __init__
         self._made_at = f"{frame.f_code.co_filename}:{frame.f_lineno}"
         _bridges.add(self)
 
-    def run(self, coroutine: Coroutine[Any, Any, R], feed: "Feed[Any] | None" = None) -> R:
+    def run(self, coroutine: Coroutine[Any, Any, R], feed: "Feed | None" = None) -> R:
         """Run a coroutine to its end and return or raise what it does; meanwhile `feed` is served from here."""
         handoff = _Handoff(coroutine, feed)
         thread: _LoopThread | None = None
@@ -97,10 +95,10 @@ class Bridge(Generic[T]):
         if thread is not None:
             _refuse_own(thread)
         self._closed = True
-        if self._elsewhere:
+        if self._lives_in_parent:
             return
         if thread is None or thread.stays_unstarted():
-            _at_once(self.target.aclose())
+            _close_unused(self.target.aclose())
         elif not thread.finished and not sys.is_finalizing():
             if thread.died():  # the target is closed on a loop that takes its place
                 thread = self._thread = _LoopThread(self.target)
@@ -111,9 +109,9 @@ class Bridge(Generic[T]):
     def _serving(self) -> "_LoopThread":
         thread: _LoopThread | None = self.__dict__.get("_thread")
         if self._closed:
-            raise ClientClosedError("the client is closed.")
+            raise ClientClosedError("the client is closed.", outcome="not_applied")
         if sys.is_finalizing():
-            raise ClientClosedError("the program is ending.")
+            raise ClientClosedError("the program is ending.", outcome="not_applied")
         if thread is None:
             # Of several threads, or a signal's handler in the middle of it, the first one's is taken by all.
             first: _LoopThread = self.__dict__.setdefault("_thread", _LoopThread(self.target))
@@ -121,8 +119,9 @@ class Bridge(Generic[T]):
         if not thread.started:
             try:
                 thread.start()
-            except OmiError:  # no loop, no thread
-                self.__dict__.pop("_thread", None)  # the next call tries again
+            except OmiError:  # no loop, no thread: the next call tries again, unless another one has already
+                if self.__dict__.get("_thread") is thread:
+                    self.__dict__.pop("_thread", None)
                 raise
         _refuse_own(thread)
         return thread
@@ -130,12 +129,12 @@ class Bridge(Generic[T]):
     def _after_fork_in_child(self) -> None:
         # The loop's thread was not copied, the loop's epoll object and sockets are shared with the parent: closing
         # or collecting any of it here would break the parent's requests.
-        keep_for_ever(self.__dict__.pop("_thread", None))
+        keep_forever(self.__dict__.pop("_thread", None))
         if isinstance(self.target, AsyncOmiClient):
-            keep_for_ever(self.target._renew_after_fork())
+            keep_forever(self.target._renew_after_fork())
         else:
-            self._closed = self._elsewhere = True
-            keep_for_ever(self.target)
+            self._closed = self._lives_in_parent = True
+            keep_forever(self.target)
 
     def __del__(self) -> None:
         thread = self.__dict__.get("_thread")
@@ -182,15 +181,15 @@ class _LoopThread:
                 # In an empty context: nothing of the first caller's is seen by the calls of others.
                 Context().run(self._thread.start)
             except RuntimeError:
-                self._problem = ClientClosedError("the program is ending, no thread can be started any more.")
+                self._problem = _without_thread()
                 self._ready.set()
             except BaseException:
                 if self._thread.ident is None:
                     self._starting.release()
                 raise
-        while not self._ready.wait(_LOOK):
+        while not self._ready.wait(_POLL):
             if sys.is_finalizing():
-                raise ClientClosedError("the program is ending.")
+                raise ClientClosedError("the program is ending.", outcome="not_applied")
         if self._problem is not None:
             raise self._problem
         self.started = True
@@ -204,7 +203,7 @@ class _LoopThread:
         try:
             self.loop.call_soon_threadsafe(function, context=context)
         except RuntimeError:
-            ended = ClientClosedError("the client is closed.")
+            ended = ClientClosedError("the client is closed.", outcome="not_applied")
         else:
             return
         raise ended
@@ -222,10 +221,10 @@ class _LoopThread:
         try:
             with asyncio.Runner() as runner:
                 runner.run(self._serve())
-        except OSError as error:  # no descriptor is left for the loop
+        except Exception as error:
             if self._ready.is_set():
                 raise
-            self._problem = TransportError(f"no event loop could be started ({error.strerror}).", retryable=True)
+            self._problem = _without_loop(error)
         finally:
             self._ready.set()
 
@@ -238,7 +237,7 @@ class _LoopThread:
         # Calls that were let go of get to say so themselves: the runner would cancel them once more.
         ending = asyncio.all_tasks() - {asyncio.current_task()}
         if ending:
-            await asyncio.wait(ending, timeout=_INTERRUPT_GRACE)
+            await asyncio.wait(ending, timeout=INTERRUPT_GRACE)
 
 
 if sys.version_info >= (3, 12):
@@ -249,10 +248,12 @@ else:
 
 def _refuse_own(thread: _LoopThread) -> None:
     if thread.ident == threading.get_ident() and thread.is_alive():
-        raise EventLoopError("called from the client's own event loop thread, which would wait for itself.")
+        raise EventLoopError(
+            "called from the client's own event loop thread, which would wait for itself.", outcome="not_applied"
+        )
 
 
-def _at_once(coroutine: Coroutine[Any, Any, None]) -> None:
+def _close_unused(coroutine: Coroutine[Any, Any, None]) -> None:
     """Close a target that no loop has used: it has nothing to wait for."""
     try:
         coroutine.send(None)
@@ -270,7 +271,7 @@ class _Handoff(Generic[R]):
     result: R
     error: BaseException | None  # there, like the result, when it is done
 
-    def __init__(self, coroutine: Coroutine[Any, Any, R], feed: "Feed[Any] | None") -> None:
+    def __init__(self, coroutine: Coroutine[Any, Any, R], feed: "Feed | None") -> None:
         self._coroutine: Coroutine[Any, Any, R] | None = coroutine
         """None once it has begun."""
         self._feed = feed
@@ -299,14 +300,14 @@ class _Handoff(Generic[R]):
                 self._feed.wake()
 
     def wait(self, thread: _LoopThread) -> None:
-        while not (self._done.acquire(timeout=_LOOK) if self._feed is None else self._serve(self._feed)):
+        while not (self._done.acquire(timeout=_POLL) if self._feed is None else self._serve(self._feed)):
             if not thread.is_alive() and not self._done.acquire(blocking=False):
                 raise _ended()
         if isinstance(self.error, asyncio.CancelledError):
             raise _ended()
 
-    def _serve(self, feed: "Feed[Any]") -> bool:
-        feed.serve(_LOOK)
+    def _serve(self, feed: Feed) -> bool:
+        feed.serve(_POLL)
         return self._done.acquire(blocking=False)
 
     def abandon(self, thread: _LoopThread | None) -> None:
@@ -316,7 +317,7 @@ class _Handoff(Generic[R]):
         if thread is not None and thread.is_alive():
             with suppress(ClientClosedError):
                 thread.submit(self._cancel)
-                self._done.acquire(timeout=_INTERRUPT_GRACE)
+                self._done.acquire(timeout=INTERRUPT_GRACE)
                 return
         self._give_up()
 
@@ -336,116 +337,18 @@ class _Handoff(Generic[R]):
                 self.task.cancel()
 
 
-class Feed(Generic[I]):
-    """A synchronous input whose items are fetched on the caller's own thread, while it waits for an outcome.
-
-    The input may hold a database cursor, a file or anything else that belongs to that thread.
-    """
-
-    def __init__(self, items: Iterable[I]) -> None:
-        self._items = items
-        self._iterator: Iterator[I] | None = None
-        self._fetched: deque[I] = deque()
-        self._failure: Exception | None = None
-        self._wishes: SimpleQueue[asyncio.Future[list[I]] | None] = SimpleQueue()
-
-    def __length_hint__(self) -> int:
-        hint = length_hint(self._items, -1)
-        return hint if hint >= 0 else NotImplemented
-
-    def __aiter__(self) -> "Feed[I]":
-        return self
-
-    async def __anext__(self) -> I:
-        if not self._fetched:
-            wish: asyncio.Future[list[I]] = asyncio.get_running_loop().create_future()
-            self._wishes.put(wish)
-            self._fetched.extend(await wish)
-            if not self._fetched:
-                raise StopAsyncIteration
-        return self._fetched.popleft()
-
-    def wake(self) -> None:
-        self._wishes.put(None)
-
-    def serve(self, timeout: float) -> None:
-        """Fulfil one wish, or find after `timeout` seconds that there is none."""
-        try:
-            wish = self._wishes.get(timeout=timeout)
-        except Empty:
-            return
-        if wish is None or wish.done():
-            return
-        items = self._fetch()
-        failure = None if items else self._failure
-        with suppress(RuntimeError):  # the loop has ended, which the waiting thread finds by itself
-            wish.get_loop().call_soon_threadsafe(_fulfil, wish, items, failure)
-
-    def _fetch(self) -> list[I]:
-        items: list[I] = []
-        try:
-            if self._iterator is None:
-                self._iterator = iter(self._items)
-            while self._failure is None and len(items) < _AHEAD:
-                items.append(next(self._iterator))
-        except StopIteration:
-            pass
-        except Exception as failure:  # noqa: BLE001 - the caller's own, raised to the caller after these items
-            self._failure = failure
-        return items
-
-    def close(self) -> None:
-        if isinstance(self._iterator, Generator):
-            self._iterator.close()
+def _without_thread() -> OmiError:
+    if sys.is_finalizing() or not threading.main_thread().is_alive():
+        return ClientClosedError("the program is ending, no thread can be started any more.", outcome="not_applied")
+    return TransportError("no thread could be started.", outcome="not_applied", retryable=True)
 
 
-def _fulfil(wish: "asyncio.Future[list[I]]", items: list[I], failure: Exception | None) -> None:
-    if wish.done():  # given up in the meantime
-        return
-    if failure is not None:
-        wish.set_exception(failure)
-    else:
-        wish.set_result(items)
-
-
-def feed(items: Iterable[I]) -> Iterable[I] | Feed[I]:
-    """A feed of the items; what is no input at all goes through, to be refused where all arguments are."""
-    if isinstance(items, Iterable) and not isinstance(items, (str, bytes)):
-        return Feed(items)
-    return cast(Iterable[I], items)
-
-
-def stream(bridge: Bridge[Any], target: _Taken[O], items: object) -> Generator[O, None, None]:
-    """Iterate over a bulk job of the loop's; leaving early ends the job."""
-    fed = items if isinstance(items, Feed) else None
-    outcomes: deque[O] = deque()
-
-    async def take() -> None:
-        # Kept from here on: an interrupt may strike before the caller's thread has them.
-        outcomes.extend(await target._take())
-
-    try:
-        while True:
-            try:
-                bridge.run(take(), fed)
-            except StopAsyncIteration:
-                return
-            except ClientClosedError as error:
-                # The loop has gone, and what was under way on it has ended.
-                reason = error.with_traceback(None)
-                break
-            while outcomes:
-                yield outcomes.popleft()
-    finally:
-        target._give_back(outcomes)
-        try:
-            # A client that was closed has ended the job; on its own thread, garbage is collected without waiting.
-            with suppress(ClientClosedError, EventLoopError):
-                bridge.run(target.aclose())
-        finally:
-            if fed is not None:
-                fed.close()
-    raise target._ended_by(reason)
+def _without_loop(error: Exception) -> OmiError:
+    if isinstance(error, OSError):  # no descriptor is left, as a rule
+        return TransportError(
+            f"no event loop could be started ({error.strerror}).", outcome="not_applied", retryable=True
+        )
+    return EventLoopError(f"no event loop could be started: {error}.", outcome="not_applied")
 
 
 def _ended() -> ClientClosedError:
@@ -462,21 +365,3 @@ def _after_fork_in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
-
-
-class _Paged(Protocol[O]):
-    _rows: deque[O]
-
-    async def _fill(self) -> None: ...
-
-
-def following(bridge: Bridge[Any], target: _Paged[O]) -> O:
-    """The next row of a listing; only a new page is fetched on the loop."""
-    while True:
-        with suppress(IndexError):
-            return target._rows.popleft()
-        try:
-            bridge.run(target._fill())
-        except StopAsyncIteration:
-            break
-    raise StopIteration

@@ -1,8 +1,9 @@
 """Writes the synchronous side: `python omi_sync/_generate.py` (`--check` compares instead of writing).
 
-Each public class below is copied signature by signature and docstring by docstring; a body becomes one call
-through the bridge. What this program does not understand it refuses, so that nobody has to look for a guess.
-Its output depends on the sources alone, not on the Python that runs it: text is copied, never unparsed.
+It copies the client, its resources and a few more classes, signature by signature and docstring by docstring; a body
+becomes one call through the bridge. The client's attributes name the resources. What this program does not understand
+it refuses, so that nobody has to look for a guess. Its output depends on the sources alone, not on the Python that runs
+it: text is copied, never unparsed.
 """
 
 import argparse
@@ -20,20 +21,22 @@ COMMAND = "python omi_sync/_generate.py"
 
 LINE_LIMIT = 120  # the formatter's, so that generated files need no formatting
 
-CLASSES = {
-    # source file: (asynchronous class, synchronous class, file made from it)
-    "omi_async/client.py": ("AsyncOmiClient", "OmiClient", "omi_sync/client.py"),
-    "omi_async/conversations.py": ("AsyncConversations", "Conversations", "omi_sync/conversations.py"),
-    "omi_async/bulk.py": ("AsyncBulk", "Bulk", "omi_sync/bulk.py"),
-    "omi_async/paging.py": ("AsyncListing", "Listing", "omi_sync/paging.py"),
-    "omi_async/sandbox/server.py": ("Sandbox", "Sandbox", "omi_sync/sandbox.py"),
-}
+CLIENT = "omi_async/client.py"
 
-ATTRIBUTES = {"AsyncConversations": "conversations"}
-"""Resource classes, and where a client keeps them."""
+CLASSES = {
+    # source file: (asynchronous class, synchronous class, file made from it, its docstring)
+    CLIENT: ("AsyncOmiClient", "OmiClient", "omi_sync/client.py", "The client for synchronous code."),
+    "omi_async/bulk.py": ("AsyncBulk", "Bulk", "omi_sync/bulk.py", "The outcomes of bulk jobs for synchronous code."),
+    "omi_async/paging.py": ("AsyncListing", "Listing", "omi_sync/paging.py", "Lists of records for synchronous code."),
+    "omi_async/sandbox/server.py": ("Sandbox", "Sandbox", "omi_sync/sandbox.py", "The sandbox for synchronous code."),
+}
+"""All but the resources."""
 
 ITERATED = {"AsyncBulk": "bulk", "AsyncListing": "paging"}
 """Classes that a method returns to be iterated over, and the module of their synchronous form."""
+
+WORKED = {"AsyncBulk"}
+"""Those among them that work on the loop until they are closed, and take an input."""
 
 INPUTS = {"Items": "Iterable"}
 """Annotations of what is iterated over itself, and what is left of them without an event loop."""
@@ -42,8 +45,6 @@ LOOP_BOUND = {"AsyncIterator", "AsyncIterable", "AsyncGenerator", "Awaitable", "
 """What means nothing without an event loop."""
 
 DROPPED_PARAMETERS = {"session": "an aiohttp session belongs to a loop of the caller's, and there is none"}
-
-LOADED_LATE = {"Sandbox": "its web server is several times the size of the client"}
 
 PASSED_THROUGH = {"__repr__", "__reduce__"}
 NOT_COPIED = {"__init__", "__aenter__", "__aexit__", "__aiter__", "__anext__", "__del__"}
@@ -106,24 +107,47 @@ class Source:
         return {node.name for node in self.tree.body if isinstance(node, ast.ClassDef)}
 
 
+@dataclass
+class Resource:
+    """A resource of the client, as one of its attributes names it."""
+
+    attribute: str
+    module: str
+    old: str
+
+    @property
+    def path(self) -> str:
+        return f"{self.module.replace('.', '/')}.py"
+
+
+def resources(client: Source) -> list[Resource]:
+    """The resources that the client's attributes name."""
+    found = []
+    for node in client.public_class("AsyncOmiClient").body:
+        match node:
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.Call(args=[ast.Constant(value=str(home))])):
+                module, old = home.split(":")
+                found.append(Resource(name, module, old))
+    return found
+
+
 class Facade:
     """The synchronous form of one class."""
 
-    def __init__(self, source: Source, name: str, new_name: str) -> None:
+    def __init__(self, source: Source, name: str, new_name: str, docstring: str, resource: str | None = None) -> None:
         self.source = source
         self.old = name
         self.new = new_name
+        self.module_docstring = docstring
         self.definition = source.public_class(name)
         if self.definition.decorator_list:
             raise refuse(source.path, self.definition, "a class decorator is not understood")
         self.names: set[str] = set()
-        resource = ATTRIBUTES.get(name)
+        self.late: set[str] = set()
         self.target = f"self._bridge.target.{resource}" if resource else "self._bridge.target"
         self.is_resource = resource is not None
         if name in ITERATED:
             self.target = "self._target"
-        methods = {each.name for each in self.definition.body if isinstance(each, ast.AsyncFunctionDef)}
-        self.is_paged = "__anext__" in methods  # not a stream, which has to be closed
 
     def render(self) -> str:
         if self.definition.bases:
@@ -134,7 +158,7 @@ class Facade:
             f"# Made from {self.source.path} by: {COMMAND}",
             "# Change the original and run it again; changes made here are lost.",
             "",
-            f'"""{_module_docstring(self.new)}"""',
+            f'"""{self.module_docstring}"""',
             "",
             *imports,
             *self._type_variables(),
@@ -164,32 +188,32 @@ class Facade:
 
     def _members(self) -> Iterator[str]:
         yield from self._docstring(self.definition)
-        attributes: list[str] = []
         for node in self.definition.body[1:]:
             match node:
-                case ast.AnnAssign(target=ast.Name(id=name), value=None):
-                    attributes.append(self._attribute(node, name))
+                case ast.AnnAssign(target=ast.Name(id=name), value=ast.Call(args=[ast.Constant(value=str(home))])):
                     yield ""
-                    yield f"    {name}: {attributes[-1]}"
+                    yield from self._room(name, home)
                 case ast.Expr(value=ast.Constant(value=str(text))):  # the docstring of an attribute
                     self._suits_both(node, text)
                     yield self.source.segment(node.lineno, node.end_lineno or node.lineno)
                 case ast.FunctionDef() | ast.AsyncFunctionDef():
-                    yield from self._function(node, attributes)
+                    yield from self._function(node)
                 case _:
-                    raise refuse(self.source.path, node, "only annotated attributes and methods are understood")
+                    raise refuse(self.source.path, node, "only resources and methods are understood")
 
-    def _attribute(self, node: ast.AnnAssign, name: str) -> str:
-        kind = node.annotation.id if isinstance(node.annotation, ast.Name) else ""
-        if ATTRIBUTES.get(kind) != name:
-            raise refuse(self.source.path, node, f"attribute {name} is not one of a known resource class")
-        self.names.add(kind)
-        return renamed(kind)
+    def _room(self, name: str, home: str) -> Iterator[str]:
+        kind = renamed(home.split(":")[1])
+        self.names.add("Room")
+        self.late.add(f"from .{name} import {kind}")
+        line = f'    {name}: "Room[{kind}]" = Room("omi_sync.{name}:{kind}", of="_bridge")'
+        if len(line) > LINE_LIMIT:
+            raise RefusedError(f"{self.source.path}: the line of {name} would be too long")
+        yield line
 
-    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, attributes: list[str]) -> Iterator[str]:
+    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
         name = node.name
         if name == "__init__":
-            yield from self._init(node, attributes)
+            yield from self._init(node)
         elif name == "__aenter__":
             yield from self._enter(node)
         elif name == "__aexit__":
@@ -198,6 +222,8 @@ class Facade:
             yield from self._iter(node)
         elif name == "__anext__":
             yield from self._next(node)
+        elif name == "__del__" and self.old in WORKED:
+            yield from self._del()
         elif name in PASSED_THROUGH or (not name.startswith("_") and name not in NOT_COPIED):
             yield from self._method(node)
         elif name.startswith("__") and name not in NOT_COPIED:
@@ -229,18 +255,17 @@ class Facade:
             yield from call(f"{returning(node)}{self.target}.{node.name}", arguments(node))
 
     def _bridged(self, node: ast.AsyncFunctionDef) -> Iterator[str]:
-        if node.name == "aclose":
-            yield "        self._stream.close()" if self.old in ITERATED else "        self._bridge.close()"
-            return
-        yield from call(f"coroutine = {self.target}.{node.name}", arguments(node))
-        for each in node.body:
-            # The original lets go of private arguments for the sake of tracebacks; so must this frame.
-            if isinstance(each, ast.Delete):
-                yield self.source.segment(each.lineno, each.end_lineno or each.lineno)
-        yield f"        {returning(node)}self._bridge.run(coroutine)"
+        if node.name == "aclose" and self.old in WORKED:
+            self.names.add("close_job")
+            yield "        close_job(self._bridge, self._target, self._items)"
+        elif node.name == "aclose" and self.old not in ITERATED:
+            yield "        self._bridge.close()"
+        else:
+            yield from call(f"coroutine = {self.target}.{node.name}", arguments(node))
+            yield f"        {returning(node)}self._bridge.run(coroutine)"
 
     def _iterating(self, node: ast.FunctionDef | ast.AsyncFunctionDef, kind: str) -> Iterator[str]:
-        """A method that begins nothing yet: its input is fed from the caller's thread, its result iterated there."""
+        """A method that begins nothing yet. Input and callbacks are used on the caller's thread, as the result is."""
         values = arguments(node)
         made = ["self._bridge", "target"]
         for source in [each.arg for each in node.args.args[1:]]:
@@ -248,6 +273,10 @@ class Facade:
             yield f"        items = feed({source})"
             values[values.index(source)] = "items"
             made.append("items")
+            for each in node.args.kwonlyargs:
+                if each.annotation is not None and ast.unparse(each.annotation).startswith("Callable["):
+                    self.names.add("relayed")
+                    values[values.index(f"{each.arg}={each.arg}")] = f"{each.arg}=relayed(items, {each.arg})"
         yield from call(f"target = {self.target}.{node.name}", values)
         yield f"        return {kind}({', '.join(made)})"
 
@@ -260,17 +289,25 @@ class Facade:
         self.names.add("Iterator")
         yield ""
         yield f"    def __iter__(self) -> {renamed(returns)}:"
-        yield "        return self" if self.is_paged else "        return self._stream"
+        yield "        return self"
 
     def _next(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
         self._check(node)
         self._collect(node.returns, quoted=True)
-        self.names.add("following")
+        worked = self.old in WORKED
+        self.names.add("next_outcome" if worked else "next_row")
         yield ""
         yield f"    def __next__(self) -> {ast.unparse(node.returns)}:" if node.returns else ""
-        yield "        return following(self._bridge, self._target)"
+        call, values = ("next_outcome", ", self._items") if worked else ("next_row", "")
+        yield f"        return {call}(self._bridge, self._target{values})"
 
-    def _init(self, node: ast.FunctionDef | ast.AsyncFunctionDef, attributes: list[str]) -> Iterator[str]:
+    def _del(self) -> Iterator[str]:
+        self.names.add("close_input")
+        yield ""
+        yield "    def __del__(self) -> None:"
+        yield "        close_input(self._items)"
+
+    def _init(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
         yield ""
         if self.is_resource:
             self.names.update({"Bridge", "AsyncOmiClient"})
@@ -280,16 +317,15 @@ class Facade:
         self.names.update({"Bridge", self.old})
         if self.old in ITERATED:
             self.names.add("AsyncOmiClient")
-            if self.is_paged:
-                yield f"    def __init__(self, bridge: Bridge[AsyncOmiClient], target: {self.old}) -> None:"
-                yield "        self._bridge = bridge"
-                yield "        self._target = target"
-                return
-            self.names.update({"Any", "stream"})
-            parameters = f"self, bridge: Bridge[AsyncOmiClient], target: {self.old}[R], items: Any"
+            parameters = f"self, bridge: Bridge[AsyncOmiClient], target: {self.old}[R]"
+            if self.old in WORKED:
+                self.names.add("Any")
+                parameters += ", items: Any"
             yield f"    def __init__({parameters}) -> None:"
+            yield "        self._bridge = bridge"
             yield "        self._target = target"
-            yield "        self._stream = stream(bridge, target, items)"
+            if self.old in WORKED:
+                yield "        self._items = items"
             return
         self._check(node)
         yield from self._signature(node)
@@ -304,8 +340,6 @@ class Facade:
         else:
             yield from made
         yield "        self._bridge = Bridge(target)"
-        for kind in attributes:
-            yield f"        self.{ATTRIBUTES[f'Async{kind}']} = {kind}(self._bridge)"
 
     def _enter(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
         self.names.add("Self")
@@ -410,22 +444,26 @@ class Facade:
         known = self.source.imports()
         wanted: dict[str, set[str]] = {}
         for name in self.names:
-            if name in ATTRIBUTES:
-                wanted.setdefault(f".{ATTRIBUTES[name]}", set()).add(renamed(name))
-            elif name in ITERATED and name != self.old:
+            if name in ITERATED and name != self.old:
                 wanted.setdefault(f".{ITERATED[name]}", set()).add(renamed(name))
             elif name in INPUTS or name in ("Iterator", "Iterable"):
                 wanted.setdefault("collections.abc", set()).add(INPUTS.get(name, name))
-            elif name in ("Bridge", "feed", "following", "stream"):
+            elif name == "Bridge":
                 wanted.setdefault("._bridge", set()).add(name)
+            elif name in ("close_input", "close_job", "feed", "next_outcome", "next_row", "relayed"):
+                wanted.setdefault("._iterate", set()).add(name)
+            elif name == "Room":
+                wanted.setdefault("omi_async._late", set()).add(name)
             elif name in ("Any", "Generic", "TypeVar"):
                 wanted.setdefault("typing", set()).add(name)
             elif name in {each.id for base in self.definition.bases for each in names_in(base)}:
                 continue  # a type variable, which is copied
             elif name == self.old and self.old == self.new:
-                wanted.setdefault(public_module(self.source.module), set()).add(f"{name} as Async{name}")
-            elif name in self.source.local_classes() or name == "AsyncOmiClient":
-                wanted.setdefault(public_module(self.source.module), set()).add(name)
+                wanted.setdefault(self.source.module, set()).add(f"{name} as Async{name}")
+            elif name in self.source.local_classes():
+                wanted.setdefault(self.source.module, set()).add(name)
+            elif name == "AsyncOmiClient":
+                wanted.setdefault("omi_async.client", set()).add(name)
             elif name == "Self":
                 wanted.setdefault("typing", set()).add(name)
             elif name in known:
@@ -433,12 +471,13 @@ class Facade:
                 if original is None:
                     wanted.setdefault(f"import {module}", set())
                 else:
-                    # Constants are shared, not exported.
-                    home = module if original.isupper() else public_module(module)
-                    wanted.setdefault(home, set()).add(original)
+                    wanted.setdefault(module, set()).add(original)
             elif not hasattr(builtins, name):
                 raise RefusedError(f"{self.source.path}: {name} stands in a signature and is not imported")
-        return render_imports(wanted)
+        if self.late:
+            wanted.setdefault("typing", set()).add("TYPE_CHECKING")
+        lines = render_imports(wanted)
+        return [*lines, "", "if TYPE_CHECKING:", *sorted(f"    {each}" for each in self.late)] if self.late else lines
 
 
 # Text
@@ -461,19 +500,12 @@ def renamed(name: str) -> str:
     return name.removeprefix("Async")
 
 
-def public_module(module: str) -> str:
-    """The package that re-exports what is defined in one of its modules."""
-    if module.startswith("omi_async.sandbox"):
-        return "omi_async.sandbox"
-    return "omi_async" if module.startswith("omi_async") else module
-
-
 def render_imports(wanted: dict[str, set[str]]) -> list[str]:
     def lines(module: str) -> Iterator[str]:
         if module.startswith("import "):
             yield module
             return
-        plain = sorted(name for name in wanted[module] if " as " not in name)
+        plain = sorted((name for name in wanted[module] if " as " not in name), key=_by_kind)
         line = f"from {module} import {', '.join(plain)}"
         if len(line) > LINE_LIMIT:
             yield from (f"from {module} import (", *(f"    {name}," for name in plain), ")")
@@ -488,6 +520,11 @@ def render_imports(wanted: dict[str, set[str]]) -> list[str]:
     local = sorted(each for each in wanted if each.startswith("."))
     blocks = [[line for each in group for line in lines(each)] for group in (standard, own, local) if group]
     return [text for number, block in enumerate(blocks) for text in ([""] if number else []) + block]
+
+
+def _by_kind(name: str) -> tuple[bool, bool, str]:
+    """Constants first, then classes, as the linter sorts them."""
+    return not name.isupper(), not name[0].isupper(), name
 
 
 def arguments(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
@@ -511,29 +548,28 @@ def call(before: str, values: list[str]) -> list[str]:
     return [f"        {before}(", *[f"            {value}," for value in values], "        )"]
 
 
-def _module_docstring(name: str) -> str:
-    return {
-        "OmiClient": "The client for synchronous code.",
-        "Conversations": "The conversations resource for synchronous code.",
-        "Sandbox": "The sandbox for synchronous code.",
-        "Bulk": "The outcomes of bulk jobs for synchronous code.",
-        "Listing": "Lists of conversations for synchronous code.",
-    }[name]
-
-
-def package(facades: list[Facade], root: Path) -> str:
+def package(facades: dict[str, Facade], root: Path) -> str:
     """`omi_sync/__init__.py`: the names of `omi_async`, with the synchronous classes in their places."""
     source = Source("omi_async/__init__.py", (root / "omi_async/__init__.py").read_text(encoding="utf-8"))
     exported: list[str] = []
+    at_once: set[str] = set()
     for node in source.tree.body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "__all__":
-            exported = ast.literal_eval(node.value)
+        match node:
+            case ast.Assign(targets=[ast.Name(id="__all__")]):
+                exported = ast.literal_eval(node.value)
+            case ast.ImportFrom():
+                at_once.update(alias.name for alias in node.names)
     if not exported:
         raise RefusedError("omi_async/__init__.py: no __all__")
-    made = {facade.old: facade.new for facade in facades}
+    made = {facade.old: facade.new for facade in facades.values()}
+    homes = {facade.new: Path(path).stem for path, facade in facades.items()}
     shared = [name for name in exported if name not in made]
     names = sorted([*shared, *made.values()])
-    home = {facade.new: Path(CLASSES[facade.source.path][2]).stem for facade in facades}
+    client = made["AsyncOmiClient"]
+
+    def imported(wanted: list[str], indent: str = "") -> list[str]:
+        return [f"{indent}from omi_async import (", *[f"{indent}    {name}," for name in wanted], f"{indent})"]
+
     lines = [
         f"# Made from omi_async/__init__.py by: {COMMAND}",
         "# Change the original and run it again; changes made here are lost.",
@@ -542,33 +578,34 @@ def package(facades: list[Facade], root: Path) -> str:
         "",
         "from typing import TYPE_CHECKING",
         "",
-        "from omi_async import (",
-        *[f"    {name}," for name in shared if name != "__version__"],
-        "    __version__,",
-        ")",
+        "import omi_async",
+        *imported([name for name in shared if name in at_once]),
+        "from omi_async._late import load as _load",
         "",
-        *sorted(f"from .{module} import {name}" for name, module in home.items() if name not in LOADED_LATE),
+        f"from .{homes[client]} import {client}",
         "",
         "if TYPE_CHECKING:",
-        *sorted(f"    from .{module} import {name}" for name, module in home.items() if name in LOADED_LATE),
+        *imported([name for name in shared if name not in at_once], "    "),
+        "",
+        *sorted(f"    from .{home} import {name}" for name, home in homes.items() if name != client),
         "",
         "__all__ = [",
         *[f'    "{name}",' for name in names],
         "]",
         "",
+        "# Names that are loaded when they are first used, and their files. All others are those of omi_async.",
+        "_HOMES = {",
+        *sorted(f'    "{name}": "omi_sync.{home}",' for name, home in homes.items() if name != client),
+        "}",
+        "",
         "",
         "def __getattr__(name: str) -> object:",
-        *[
-            line
-            for name in sorted(LOADED_LATE)
-            for line in (
-                f'    if name == "{name}":  # {LOADED_LATE[name]}',
-                f"        from .{home[name]} import {name}",
-                "",
-                f"        return {name}",
-            )
-        ],
-        '    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")',
+        "    home = _HOMES.get(name)",
+        "    if home is None and name not in __all__:",
+        '        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")',
+        "    value: object = getattr(omi_async if home is None else _load(home), name)",
+        "    globals()[name] = value",
+        "    return value",
         "",
         "",
         "def __dir__() -> list[str]:",
@@ -579,12 +616,19 @@ def package(facades: list[Facade], root: Path) -> str:
 
 def render(root: Path = ROOT) -> dict[str, str]:
     """Every generated file and its text."""
-    facades = []
-    files = {}
-    for path, (old, new, made) in CLASSES.items():
-        facade = Facade(Source(path, (root / path).read_text(encoding="utf-8")), old, new)
-        facades.append(facade)
-        files[made] = facade.render()
+
+    def source(path: str) -> Source:
+        return Source(path, (root / path).read_text(encoding="utf-8"))
+
+    facades = {}
+    for path, (old, new, made, docstring) in CLASSES.items():
+        facades[made] = Facade(source(path), old, new, docstring)
+    for each in resources(source(CLIENT)):
+        docstring = f"The {each.attribute.replace('_', ' ')} resource for synchronous code."
+        facades[f"omi_sync/{each.attribute}.py"] = Facade(
+            source(each.path), each.old, renamed(each.old), docstring, each.attribute
+        )
+    files = {made: facade.render() for made, facade in facades.items()}
     files["omi_sync/__init__.py"] = package(facades, root)
     return files
 

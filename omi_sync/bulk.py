@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from omi_async import AsyncBulk, AsyncOmiClient, BulkOutcome, BulkProgress
+from omi_async.bulk import AsyncBulk
+from omi_async.client import AsyncOmiClient
+from omi_async.models.bulk import BulkOutcome, BulkProgress
 
-from ._bridge import Bridge, stream
+from ._bridge import Bridge
+from ._iterate import close_input, close_job, next_outcome
 
 R = TypeVar("R")
 
@@ -17,19 +20,23 @@ R = TypeVar("R")
 class Bulk(Generic[R]):
     """The outcomes of a bulk job, one for each item, in the order in which they complete.
 
-    Iterate over it. Leave the loop early, or close it, and nothing new is sent; what was under way is finished
-    first, and its outcomes are kept in `unclaimed`. The iteration raises `BulkStoppedError` when something happens
-    that would fail every further item: a refused key, a closed client, an unusable journal, or, with `wait=False`, a
-    closed window. An error of the input is raised after everything under way has been reported.
+    Iterate over it. Waiting for the next outcome may be given up, by a timeout or a cancellation, and begun again:
+    nothing is lost. Several consumers of one job share its outcomes. Leave the loop early, or close the job, and
+    nothing new is sent; what was under way is finished first, and its outcomes are kept in `unclaimed`.
+
+    The iteration raises `BulkStoppedError` if the job ended before its input did: something happened that would fail
+    every further item (a refused key, a closed client, an unusable journal or, with `wait=False`, a closed window), or
+    the job was closed. An error of the input is raised after everything under way has been reported.
     """
 
     def __init__(self, bridge: Bridge[AsyncOmiClient], target: AsyncBulk[R], items: Any) -> None:
+        self._bridge = bridge
         self._target = target
-        self._stream = stream(bridge, target, items)
+        self._items = items
 
     @property
     def progress(self) -> BulkProgress:
-        """Where the job stands now."""
+        """How far the job is now."""
         return self._target.progress
 
     @property
@@ -38,11 +45,14 @@ class Bulk(Generic[R]):
         return self._target.unclaimed
 
     def __iter__(self) -> Iterator[BulkOutcome[R]]:
-        return self._stream
+        return self
+
+    def __next__(self) -> BulkOutcome[R]:
+        return next_outcome(self._bridge, self._target, self._items)
 
     def close(self) -> None:
         """End the job: what is under way is finished, nothing new is sent. Closing twice does nothing."""
-        self._stream.close()
+        close_job(self._bridge, self._target, self._items)
 
     def __enter__(self) -> Self:
         return self
@@ -54,3 +64,6 @@ class Bulk(Generic[R]):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def __del__(self) -> None:
+        close_input(self._items)

@@ -5,13 +5,17 @@
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
-from omi_async import AsyncOmiClient, RawResponse, RetryPolicy, Timeout
-from omi_async.retry import DEFAULT_TIMEOUT
+from omi_async._late import Room
+from omi_async.client import AsyncOmiClient
+from omi_async.models.shared import RawResponse
+from omi_async.retry import DEFAULT_TIMEOUT, RetryPolicy, Timeout
 
 from ._bridge import Bridge
-from .conversations import Conversations
+
+if TYPE_CHECKING:
+    from .conversations import Conversations
 
 
 class OmiClient:
@@ -23,11 +27,11 @@ class OmiClient:
     `total`. At most `max_connections` requests are on the wire at once, further ones wait. `user_agent` is put
     before the client's own.
 
-    Nothing is opened before the first call. Close the client when done, best with a `with` block: it lets calls
-    under way finish for up to five seconds. Raises `ConfigurationError` for a setting that cannot work.
+    Nothing is opened before the first call. Close the client when done, or use it as a context manager: calls under
+    way get up to five seconds to finish. Raises `ConfigurationError` for a setting that cannot work.
     """
 
-    conversations: Conversations
+    conversations: "Room[Conversations]" = Room("omi_sync.conversations:Conversations", of="_bridge")
     """Conversations of the key's user."""
 
     def __init__(
@@ -52,7 +56,6 @@ class OmiClient:
         finally:
             del api_key  # private: a traceback that shows locals must not show it
         self._bridge = Bridge(target)
-        self.conversations = Conversations(self._bridge)
 
     @property
     def closed(self) -> bool:
@@ -73,7 +76,7 @@ class OmiClient:
         """Call an operation of the API that has no method yet, by the rules of those that have one.
 
         `method` is GET, POST, PUT, PATCH or DELETE; `path` begins with `/v1/` and has no query, which goes into
-        `params`. `json` is sent as the body; None sends none. The key, time-outs, retries and errors are those of
+        `params`. `json` is sent as the body; None sends none. The key, timeouts, retries and errors are those of
         all calls. A GET is taken for a read and repeated freely; anything else is not repeated once it may have been
         carried out, unless `repeatable` says that doing it twice is no worse than once. `timeout` and `retry` replace
         the client's for this call.
@@ -84,7 +87,6 @@ class OmiClient:
         coroutine = self._bridge.target.request(
             method, path, params=params, json=json, repeatable=repeatable, timeout=timeout, retry=retry
         )
-        del params, json  # private: a traceback that shows locals must not show it
         return self._bridge.run(coroutine)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-# Made from omi_async/conversations.py by: python omi_sync/_generate.py
+# Made from omi_async/resources/conversations.py by: python omi_sync/_generate.py
 # Change the original and run it again; changes made here are lost.
 
 """The conversations resource for synchronous code."""
@@ -8,21 +8,21 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Literal
 
-from omi_async import (
-    AsyncOmiClient,
-    BulkProgress,
+from omi_async.client import AsyncOmiClient
+from omi_async.models.bulk import BulkProgress
+from omi_async.models.conversations import (
     Category,
     Conversation,
-    ConversationUpdate,
     CreatedConversation,
-    Deletion,
     Geolocation,
     NewTranscriptSegment,
-    RetryPolicy,
-    Timeout,
 )
+from omi_async.models.shared import Deletion
+from omi_async.resources.conversations import ConversationUpdate
+from omi_async.retry import RetryPolicy, Timeout
 
-from ._bridge import Bridge, feed
+from ._bridge import Bridge
+from ._iterate import feed, relayed
 from .bulk import Bulk
 from .paging import Listing
 
@@ -30,8 +30,14 @@ from .paging import Listing
 class Conversations:
     """Conversations of the key's user, reached as `client.conversations`.
 
-    Every write costs one of the key's allowance, which the server keeps small (25 an hour have been seen) and
-    counts for refused writes too; so whatever can be refused is refused here, before anything is sent.
+    Every write costs one of the key's allowance, which the server keeps small (we have observed 25 an hour) and counts
+    for refused writes too. So the client refuses here whatever it can, before anything is sent.
+
+    Every method takes `timeout` and `retry`, which replace the client's for that call. Beside its own errors it raises:
+    `InvalidRequestError` or TypeError before anything is sent; `PermissionDeniedError` for a key without
+    `conversations:read` or, for writes, `conversations:write`; `AuthenticationError`; `RateLimitError`;
+    `RouteNotFoundError` from a server that does not have the operation; `TransportError`, `ServerError` and
+    `ResponseError`. The `outcome` of each tells whether the write may have been applied.
     """
 
     def __init__(self, bridge: Bridge[AsyncOmiClient]) -> None:
@@ -48,26 +54,22 @@ class Conversations:
     ) -> Conversation:
         """Rename a conversation, hide it, or bring it back.
 
-        `title` is 1 to 500 characters, stripped; it stays when Omi processes the conversation again. `discarded`
-        hides (True) or restores (False); a hidden one is left out of lists and still found by its id. None leaves
-        a value as it is, and giving neither is refused. The values are absolute, so a repeated update does no harm,
-        but title and discarded are stored one after the other: an update of both whose outcome is unknown may
-        be half done.
+        `title` is 1 to 500 characters, sent stripped; it stays when Omi processes the conversation again. `discarded`
+        hides (True) or restores (False). Lists leave a hidden conversation out, and `get` still finds it. None leaves
+        a value as it is, and giving neither is refused. The values are absolute, so repeating an update does no harm.
+        The server stores title and discarded one after the other: an update of both whose outcome is unknown may be
+        half done.
 
-        The answer is the whole conversation with its transcript, as the server holds it afterwards; it does not
-        tell whether the conversation is discarded. `timeout` and `retry` replace the client's for this call.
+        The answer is the whole conversation with its transcript, as the server holds it afterwards. It does not tell
+        whether the conversation is discarded.
 
-        Raises `InvalidRequestError` or TypeError before anything is sent; `NotFoundError`; `PaymentRequiredError`
-        for a locked conversation; `PermissionDeniedError` for a key without `conversations:write`;
-        `RateLimitError`; `TransportError`, `ServerError` and `ResponseError`, whose `outcome` tells whether the
-        update may have been applied.
+        Raises `NotFoundError`, and `PaymentRequiredError` for a locked conversation.
 
         Source: https://docs.omi.me (updateConversation) and observed behaviour.
         """
         coroutine = self._bridge.target.conversations.update(
             conversation_id, title=title, discarded=discarded, timeout=timeout, retry=retry
         )
-        del title  # private: a traceback that shows locals must not show it
         return self._bridge.run(coroutine)
 
     def delete(
@@ -79,14 +81,11 @@ class Conversations:
     ) -> Deletion:
         """Delete a conversation for good. To hide it instead, update it with `discarded=True`.
 
-        This cannot be undone. Memories, action items and audio that came from the conversation stay. Where an
-        attempt went unanswered and its repetition found nothing, the conversation is gone and
-        `Deletion.confirmed` is False. `timeout` and `retry` replace the client's for this call.
+        This cannot be undone. Memories, action items and audio that came from the conversation stay. If an attempt
+        went unanswered and the next one found nothing, the conversation is gone and `Deletion.confirmed` is False.
 
-        Raises `InvalidRequestError` or TypeError before anything is sent; `NotFoundError` if no attempt before
-        can have removed it; `PaymentRequiredError` for a locked conversation; `PermissionDeniedError` for a key
-        without `conversations:write`; `RateLimitError`; `TransportError`, `ServerError` and `ResponseError`, whose
-        `outcome` tells whether it may have been deleted.
+        Raises `NotFoundError` if no attempt before can have removed it, and `PaymentRequiredError` for a locked
+        conversation.
 
         Source: https://docs.omi.me (deleteConversation) and observed behaviour.
         """
@@ -103,13 +102,10 @@ class Conversations:
     ) -> Conversation:
         """Fetch a conversation by its id, a discarded one as well.
 
-        What was said is left out (`transcript_segments` is None) unless `include_transcript` is True; the server
-        allows fewer of those reads (25 an hour have been seen, of 60 in all). `timeout` and `retry` replace the
-        client's for this call.
+        `transcript_segments` is None unless `include_transcript` is True. The server allows fewer reads with
+        transcripts: we have observed 25 an hour, of 60 in all. When those are spent, reads without go on.
 
-        Raises `InvalidRequestError` or TypeError before anything is sent; `NotFoundError`, also for a locked
-        conversation, which a write answers with `PaymentRequiredError`; `PermissionDeniedError` for a key without
-        `conversations:read`; `RateLimitError`; `TransportError`, `ServerError` and `ResponseError`.
+        Raises `NotFoundError`, also for a locked conversation, which a write answers with `PaymentRequiredError`.
 
         Source: https://docs.omi.me (getConversation) and observed behaviour.
         """
@@ -131,21 +127,21 @@ class Conversations:
         page_size: int | None = None,
         timeout: Timeout | float | None = None,
         retry: RetryPolicy | None = None,
-    ) -> Listing:
-        """List conversations, newest first, without those that are discarded or still in the making.
+    ) -> Listing[Conversation]:
+        """List conversations, newest first, without those that are discarded or still being processed.
 
-        Each filter restricts the list; the dates are those of creation and must be timezone-aware. What was said is
-        left out (`transcript_segments` is None) unless `include_transcript` is True. `limit` is how many
-        conversations there are at most, all by default; `page_size` how many are fetched at a time, 100 by default
-        and at most, with transcripts 25. Pages are fetched as they are consumed, and each costs one of the reads that
-        the server allows (60 an hour have been seen, 25 of them with transcripts); the end of the list costs two.
+        Each filter restricts the list; the dates are those of creation and must be timezone-aware.
+        `transcript_segments` is None unless `include_transcript` is True. `limit` is how many conversations the list
+        gives at most, all by default. `page_size` is how many are fetched at a time, 100 by default, with transcripts
+        25, and at most 200, of which older servers give fewer. Pages are fetched as they are consumed. Each costs one
+        of the reads that the server allows (we have observed 60 an hour, 25 of them with transcripts), and the end of
+        the list costs two.
 
-        Each conversation comes once, whatever is added or hidden meanwhile. Locked ones are left out by the server;
-        `gaps` of the result tells more. `timeout` and `retry` replace the client's for each page.
+        Each conversation comes once, even if others are added or hidden meanwhile. The server leaves locked ones out;
+        `gaps` of the result tells more. `timeout` and `retry` hold for each page.
 
-        Raises `InvalidRequestError` or TypeError at once; iterating raises `BadRequestError` for a category that
-        the server does not know, `PermissionDeniedError` for a key without `conversations:read`, `RateLimitError`,
-        `TransportError`, `ServerError` and `ResponseError`, also where a single conversation cannot be read.
+        Bad arguments are refused at once. Iterating raises `BadRequestError` for a category that the server does not
+        know, and `ResponseError` also if a single conversation cannot be read.
 
         Source: https://docs.omi.me (listConversations) and observed behaviour.
         """
@@ -178,19 +174,14 @@ class Conversations:
     ) -> CreatedConversation:
         """Have Omi make a conversation of a text.
 
-        `text` is 1 to 100,000 characters and not blank; `text_source` says what it is and `text_source_spec` where
+        `text` is 1 to 100,000 characters and not blank; `text_source` says what it is, and `text_source_spec` where
         it is from, such as `email`. Times must be timezone-aware and in order. None leaves a value to the server:
         other text, begun now, five minutes long, in English.
 
-        A language model reads the text before the server answers. A client without time-outs of its own waits up to
+        A language model reads the text before the server answers. A client without timeouts of its own waits up to
         130 seconds for an attempt and 300 in all. The server cannot tell a repeated text from a second one, so an
         attempt that may have been carried out is not repeated: the error's `outcome` is then `unknown`, and making
-        the call again may make a second conversation. `create_from_segments` has no such trouble. `timeout` and
-        `retry` replace the client's for this call.
-
-        Raises `InvalidRequestError` or TypeError before anything is sent; `PermissionDeniedError` for a key without
-        `conversations:write`; `RateLimitError`; `TransportError`, `ServerError` and `ResponseError`, whose
-        `outcome` tells whether a conversation may have been made.
+        the call again may make a second conversation. `create_from_segments` can be repeated safely.
 
         Source: https://docs.omi.me (createConversation) and observed behaviour.
         """
@@ -205,7 +196,6 @@ class Conversations:
             timeout=timeout,
             retry=retry,
         )
-        del text, text_source_spec, geolocation  # private: a traceback that shows locals must not show it
         return self._bridge.run(coroutine)
 
     def create_from_segments(
@@ -225,20 +215,17 @@ class Conversations:
     ) -> CreatedConversation:
         """Have Omi make a conversation of a transcript; repeating it makes no second one.
 
-        There are 1 to 500 `segments`. `client_session_id`, of 1 to 200 characters, names the recording: whatever is
-        sent under the same name later gives the conversation that was made first, also if it was deleted since
-        (`status` is then `deleted`). Without a name the call makes one up, so that its own attempts are safe to
-        repeat; give one of your own where another run of your program may repeat the call. `source` is the device
+        There are 1 to 500 `segments`. `client_session_id`, of 1 to 200 characters, names the recording: a later call
+        with the same name gives the conversation that was made first, even if it was deleted since (`status` is then
+        `deleted`). Without a name the call makes one up, so that its own attempts are safe to repeat; give one of
+        your own if another run of your program may repeat the call. `source` is the device
         or service, such as `phone`. Times must be timezone-aware and in order. None leaves a value to the server.
 
-        A language model reads the transcript before the server answers. A client without time-outs of its own waits
-        up to 130 seconds for an attempt and 300 in all. `timeout` and `retry` replace the client's for this call.
+        A language model reads the transcript before the server answers. A client without timeouts of its own waits
+        up to 130 seconds for an attempt and 300 in all.
 
-        Raises `InvalidRequestError` or TypeError before anything is sent; `ConflictError` while the server is at
-        work on the same session for another call, or still for an unanswered attempt of this one (its `outcome` is
-        then `unknown`); `PermissionDeniedError` for a key without `conversations:write`; `RateLimitError`;
-        `TransportError`, `ServerError` and `ResponseError`, whose `outcome` tells whether a conversation may have
-        been made.
+        Raises `ConflictError` while the server still works on the same session: for another call, or for an
+        unanswered attempt of this one, whose `outcome` is then `unknown`.
 
         Source: https://docs.omi.me (createConversationFromSegments) and observed behaviour.
         """
@@ -255,7 +242,6 @@ class Conversations:
             timeout=timeout,
             retry=retry,
         )
-        del segments, geolocation  # private: a traceback that shows locals must not show it
         return self._bridge.run(coroutine)
 
     def update_many(
@@ -277,12 +263,12 @@ class Conversations:
         interrupted, however that came about, and it goes on; only what is not settled yet is reported. It holds ids
         and outcomes, no titles and no key. `on_progress` is called after each item and when a wait begins.
 
-        Iterating raises `BulkStoppedError` when something happens that would fail every further item, and
-        `JournalError` for a journal that cannot be used; bad settings raise `ConfigurationError` at once.
+        Iterating raises `JournalError` for a journal that cannot be opened, and `BulkStoppedError` when something
+        happens that would fail every further item. Bad settings raise `ConfigurationError` at once.
         """
         items = feed(updates)
         target = self._bridge.target.conversations.update_many(
-            items, concurrency=concurrency, journal=journal, on_progress=on_progress, wait=wait
+            items, concurrency=concurrency, journal=journal, on_progress=relayed(items, on_progress), wait=wait
         )
         return Bulk(self._bridge, target, items)
 
@@ -303,6 +289,6 @@ class Conversations:
         """
         items = feed(ids)
         target = self._bridge.target.conversations.delete_many(
-            items, concurrency=concurrency, journal=journal, on_progress=on_progress, wait=wait
+            items, concurrency=concurrency, journal=journal, on_progress=relayed(items, on_progress), wait=wait
         )
         return Bulk(self._bridge, target, items)

@@ -1,37 +1,47 @@
 # Made from omi_async/paging.py by: python omi_sync/_generate.py
 # Change the original and run it again; changes made here are lost.
 
-"""Lists of conversations for synchronous code."""
+"""Lists of records for synchronous code."""
 
 from collections.abc import Iterator
+from typing import Generic, TypeVar
 
-from omi_async import AsyncListing, AsyncOmiClient, Conversation
+from omi_async.client import AsyncOmiClient
+from omi_async.paging import AsyncListing
 
-from ._bridge import Bridge, following
+from ._bridge import Bridge
+from ._iterate import next_row
+
+R = TypeVar("R")
 
 
-class Listing:
-    """The conversations of a list, fetched page by page as they are consumed.
+class Listing(Generic[R]):
+    """The rows of a list, fetched page by page as they are consumed.
 
-    Iterate over it, once. After an error the iteration may be begun again: it goes on behind the last conversation
-    that it gave out. Several consumers of one listing share its conversations: each gets some of them.
+    Iterate over it, once. After an error, begin the iteration again: it goes on behind the last row that it gave out.
+    Several consumers of one listing share its rows: each gets some of them.
     """
 
-    def __init__(self, bridge: Bridge[AsyncOmiClient], target: AsyncListing) -> None:
+    def __init__(self, bridge: Bridge[AsyncOmiClient], target: AsyncListing[R]) -> None:
         self._bridge = bridge
         self._target = target
 
     @property
     def gaps(self) -> bool:
-        """Whether the server hides conversations, so that it cannot be known that all others were seen.
+        """Whether the server hides rows, so that it cannot be known that all others were seen.
 
         True once a page came back with less than was asked for and was not the last. Two such pages in a row with
         nothing new on them look like the end, and may have been taken for it.
         """
         return self._target.gaps
 
-    def __iter__(self) -> Iterator[Conversation]:
+    def __iter__(self) -> Iterator[R]:
         return self
 
-    def __next__(self) -> Conversation:
-        return following(self._bridge, self._target)
+    def __next__(self) -> R:
+        return next_row(self._bridge, self._target)
+
+    def close(self) -> None:
+        """End the listing: no further page is fetched. Closing twice does nothing."""
+        coroutine = self._target.aclose()
+        self._bridge.run(coroutine)

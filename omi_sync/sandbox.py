@@ -8,16 +8,14 @@ from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from omi_async.sandbox import (
-    RecordedRequest,
-    SandboxActionItem,
-    SandboxConversation,
-    SandboxDailySummary,
-    SandboxFolder,
-    SandboxGoal,
-    SandboxMemory,
-)
-from omi_async.sandbox import Sandbox as AsyncSandbox
+from omi_async.sandbox.action_items import SandboxActionItem
+from omi_async.sandbox.conversations import SandboxConversation
+from omi_async.sandbox.daily_summaries import SandboxDailySummary
+from omi_async.sandbox.faults import RecordedRequest
+from omi_async.sandbox.folders import SandboxFolder
+from omi_async.sandbox.goals import SandboxGoal
+from omi_async.sandbox.memories import SandboxMemory
+from omi_async.sandbox.server import Sandbox as AsyncSandbox
 
 from ._bridge import Bridge
 

@@ -262,7 +262,7 @@ MUTANTS: list[Mutant] = [
         ),
         (
             "a deletion that is never read as done before",
-            "already_gone=lambda: Deletion(conversation_id=conversation_id, confirmed=False)",
+            "already_gone=lambda: Deletion(id=conversation_id, confirmed=False)",
             "already_gone=None",
             f"{_STATUSES}test_delete_that_then_finds_nothing",
         ),

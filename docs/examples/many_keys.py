@@ -45,7 +45,7 @@ def main(work: str, journals: str) -> None:
         for _, (user, progress, open_ends) in as_completed(tasks, with_results=True):
             print(f"{user}: {progress.settled} of {progress.total} settled, {progress.resumed} of them before")
             for outcome in open_ends:
-                print(f"  {outcome.conversation_id}: {outcome.status}. {outcome.error}")
+                print(f"  {outcome.id}: {outcome.status}. {outcome.error}")
 
 
 if __name__ == "__main__":

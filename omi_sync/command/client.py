@@ -57,7 +57,7 @@ def connect(stack: ExitStack, voice: Lines, *, sandbox: bool, base_url: str | No
     try:
         return stack.enter_context(OmiClient(**settings))
     except ConfigurationError as error:
-        about_key = error.message.startswith("api_key")
-        text = error.message.replace("api_key", "OMI_API_KEY").replace(" (omi_mcp_...)", "")
+        about_key = error.text.startswith("api_key")
+        text = error.text.replace("api_key", "OMI_API_KEY").replace(" (omi_mcp_...)", "")
     text = text.replace("base_url", "The base URL (--base-url or OMI_API_BASE)")
     raise Problem(AUTH if about_key else USAGE, "ConfigurationError", f"{text} Nothing was sent.")

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 
 import attrs
 
-from omi_async import ConversationUpdate, _protocol
+from omi_async import ConversationUpdate
+from omi_async.resources.conversations import delete_conversation, update_conversation
 
 from .streams import LARGEST_INPUT, read_input
 from .words import SHOWN_AT_MOST, Action, usage
@@ -36,16 +37,16 @@ class Item:
     def refusal(self, action: Action) -> str | None:
         """Why the client would refuse the action before sending anything, if it would."""
         request = (
-            _protocol.delete_conversation(self.id)
+            delete_conversation(self.id)
             if action.name == "delete"
-            else _protocol.update_conversation(self.id, self.title, action.discarded)
+            else update_conversation(self.id, self.title, action.discarded)
         )
         return str(request.args[0]).replace("conversation_id", "an id") if isinstance(request, Exception) else None
 
 
 def is_id(text: str) -> bool:
     """Whether the client would take the text for an id."""
-    return not isinstance(_protocol.delete_conversation(text), Exception)
+    return not isinstance(delete_conversation(text), Exception)
 
 
 def gather(

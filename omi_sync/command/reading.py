@@ -43,7 +43,7 @@ def read(
         voice.error(problem.name, str(problem))
         return problem.code
     except InvalidRequestError as error:
-        voice.error("UsageError", f"{error.message.replace('conversation_id', 'ID')} Nothing was sent.")
+        voice.error("UsageError", f"{error.text.replace('conversation_id', 'ID')} Nothing was sent.")
         return USAGE
     except OmiError as error:
         voice.error(type(error).__name__, f"Stopped: {why_stopped(error)}")

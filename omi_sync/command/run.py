@@ -194,7 +194,7 @@ class _Run:
         if outcome.status is BulkStatus.FAILED and isinstance(outcome.error, RateLimitError):
             self._throttled += 1  # the window closed before it: the summary counts it as not done
             return
-        self._outcomes[outcome.conversation_id] = outcome
+        self._outcomes[outcome.id] = outcome
         try:
             self._voice.outcome(outcome)
         except OutputLost as lost:

@@ -64,10 +64,10 @@ class Lines:
     def outcome(self, outcome: Outcome) -> None:
         """What became of one conversation."""
         if outcome.error is None:
-            self._done(self._word(outcome), outcome.conversation_id)
+            self._done(self._word(outcome), outcome.id)
             return
         step = next_step(outcome.error, self._action)
-        self._not_done(self._word(outcome), f"{outcome.conversation_id}: {shown(why(outcome.error))}. {step}")
+        self._not_done(self._word(outcome), f"{outcome.id}: {shown(why(outcome.error))}. {step}")
 
     def _word(self, outcome: Outcome) -> str:
         match outcome.status:
@@ -127,7 +127,7 @@ class Json(Lines):
     def outcome(self, outcome: Outcome) -> None:
         failure = outcome.error
         values: dict[str, object] = {
-            "id": outcome.conversation_id,
+            "id": outcome.id,
             "action": self._action.name,
             "status": outcome.status.value,
             "attempts": outcome.attempts,

@@ -112,7 +112,7 @@ def why(error: OmiError | TypeError) -> str:
         case RateLimitError():
             return "the server's window is spent"
         case OmiError():
-            return error.message.rstrip(".")
+            return error.text.rstrip(".")
         case _:
             return str(error).rstrip(".")
 

@@ -298,9 +298,9 @@ class DecodeParse(_Decoding):
     title = "omi_async: bytes to JSON"
 
     def open(self) -> None:
-        from omi_async import _convert
+        from omi_async._protocol.convert import parse
 
-        self.parse = _convert.parse
+        self.parse = parse
 
     def patch(self) -> object:
         return self.parse(self.body)
@@ -310,10 +310,11 @@ class DecodeStructure(_Decoding):
     title = "omi_async: JSON to model"
 
     def open(self) -> None:
-        from omi_async import Conversation, _convert
+        from omi_async import Conversation
+        from omi_async._protocol.convert import parse, structure
 
-        self.document = _convert.parse(self.body)
-        self.structure, self.model = _convert.structure, Conversation
+        self.document = parse(self.body)
+        self.structure, self.model = structure, Conversation
 
     def patch(self) -> object:
         return self.structure(self.document, self.model)
@@ -323,9 +324,10 @@ class DecodeOurs(_Decoding):
     title = "omi_async: bytes to model"
 
     def open(self) -> None:
-        from omi_async import Conversation, _convert
+        from omi_async import Conversation
+        from omi_async._protocol.convert import parse, structure
 
-        self.parse, self.structure, self.model = _convert.parse, _convert.structure, Conversation
+        self.parse, self.structure, self.model = parse, structure, Conversation
 
     def patch(self) -> object:
         return self.structure(self.parse(self.body), self.model)

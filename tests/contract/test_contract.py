@@ -19,9 +19,9 @@ from omi_async import (
     InvalidRequestError,
     NewTranscriptSegment,
     ResponseError,
-    _protocol,
 )
-from omi_async.conversations import AsyncConversations
+from omi_async.resources.conversations import AsyncConversations
+from tests.support import inside
 
 from .compare import judge
 from .statement import CALLS, OPERATIONS, Field, Schema
@@ -73,7 +73,7 @@ def test_arguments(name: str) -> None:
 
 
 def title(characters: int) -> Any:
-    return _protocol.update_conversation("conv_1", "x" * characters, True)
+    return inside.update_conversation("conv_1", "x" * characters, True)
 
 
 NOW = datetime(2026, 1, 20, 10, tzinfo=UTC)
@@ -82,24 +82,22 @@ PLACE = Geolocation(latitude=1.0, longitude=1.0)
 
 def from_text(characters: int) -> Any:
     later = NOW + timedelta(hours=1)
-    return _protocol.create_conversation("x" * characters, "message", "email", NOW, later, "en", PLACE)
+    return inside.create_conversation("x" * characters, "message", "email", NOW, later, "en", PLACE)
 
 
 def from_segments(count: int, characters: int) -> Any:
     segments = [NewTranscriptSegment(text="x", start=0.0, end=1.0)] * count
     later = NOW + timedelta(hours=1)
-    return _protocol.create_conversation_from_segments(
+    return inside.create_conversation_from_segments(
         segments, "x" * characters, "phone", NOW, later, "en", PLACE, "device", "ios"
     )
 
 
 REQUESTS: dict[str, Any] = {
     "updateConversation": title(1),
-    "deleteConversation": _protocol.delete_conversation("conv_1"),
-    "getConversation": _protocol.get_conversation("conv_1", True),
-    "listConversations": _protocol.list_conversations(
-        _protocol.selection(NOW, NOW, ["work"], "folder", False, True, 25), NOW, 0
-    ),
+    "deleteConversation": inside.delete_conversation("conv_1"),
+    "getConversation": inside.get_conversation("conv_1", True),
+    "listConversations": inside.conversation_pages(NOW, NOW, ["work"], "folder", False, True, 25).request(),
     "createConversation": from_text(1),
     "createConversationFromSegments": from_segments(1, 1),
 }
@@ -166,7 +164,7 @@ def test_answer(name: str) -> None:
 
     def read(document: Any) -> Any:
         body = json.dumps(document if row is schema else [document]).encode()
-        result = _protocol.read(REQUESTS[name], _protocol.Answer(int(status), body=body))
+        result = inside.read(REQUESTS[name], inside.Answer(int(status), body=body))
         return result if row is schema else result[0]
 
     for full in (True, False):

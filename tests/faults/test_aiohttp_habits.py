@@ -12,7 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from omi_async import _exchange
+from tests.support import inside
 from tests.support.raw import Exchange, RawServer, answer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,7 +47,7 @@ async def reset_the_first(exchange: Exchange) -> None:
 @pytest.mark.scenario(181)
 def test_this_aiohttp_is_known(request: pytest.FixtureRequest) -> None:
     """A new minor version is used through its session, until `Direct` was read beside it and the suite has passed."""
-    assert _exchange._KNOWN or request.config.getoption("--through-session"), aiohttp.__version__
+    assert inside.direct._KNOWN or request.config.getoption("--through-session"), aiohttp.__version__
 
 
 # Sending again

@@ -33,10 +33,10 @@ from omi_async import (
     Timeout,
     TransportError,
 )
-from omi_async._exchange import _guard
 from omi_sync import OmiClient
 from tests.support.canary import channels, hits, paths
 from tests.support.clock import VirtualClock
+from tests.support.inside import guard as _guard
 from tests.support.proxy import Proxy
 from tests.support.raw import Exchange, RawServer, answer, conversation
 from tests.support.specimens import call
@@ -88,6 +88,7 @@ class Sent:
 
     url: URL
     headers: CIMultiDict[str]
+    send: object = None
 
 
 @pytest.mark.scenario(134)

@@ -236,7 +236,7 @@ async def test_applied_and_lost(side: Side, operation: str, clock: VirtualClock,
     async with RawServer(script) as server:
         result = await side.call(side.client(server.url, retry=clock.policy()), operation)
     assert 2 == len(server.log)
-    assert isinstance(result, Conversation) or Deletion(conversation_id="conv_1", confirmed=False) == result
+    assert isinstance(result, Conversation) or Deletion(id="conv_1", confirmed=False) == result
 
 
 @pytest.mark.scenario(14)

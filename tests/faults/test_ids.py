@@ -202,7 +202,7 @@ async def test_a_million_ids(figure: Callable[..., None]) -> None:
             if number % 2:
                 assert each == (await omi.conversations.update(each, discarded=True)).id
             else:
-                assert each == (await omi.conversations.delete(each)).conversation_id
+                assert each == (await omi.conversations.delete(each)).id
 
         # The refused ones go through the public methods too, alternately; the wire must stay silent.
         for number, each in enumerate(ids(count, seed=1)):
@@ -281,7 +281,7 @@ async def test_ids_of_the_synchronous_client(figure: Callable[..., None]) -> Non
             if number % 2:
                 assert each == omi.conversations.update(each, title="Title").id
             else:
-                assert each == omi.conversations.delete(each).conversation_id
+                assert each == omi.conversations.delete(each).id
 
     async with FastServer() as server:
         with OmiClient(KEY, base_url=server.url, retry=RetryPolicy.never()) as omi:

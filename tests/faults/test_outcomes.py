@@ -63,17 +63,32 @@ async def test_lost_and_then_missing(side: Side, specimen: Specimen, name: str) 
     """A record that is missing after a lost attempt: gone by a deletion, in doubt for an update, absent for a read."""
     done = await call(side, specimen.name, LOST[name], MISSING)
     if specimen is DELETE:
-        assert (Deletion(conversation_id="conv_1", confirmed=False), 2) == (done.result, done.requests)
+        assert (Deletion(id="conv_1", confirmed=False), 2) == (done.result, done.requests)
     elif specimen is not CREATE:
         assert NotFoundError is type(done.failure)
         assert ("not_applied" if specimen is GET else "unknown", False, 2) == told(done)
 
 
-@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 409, 422])
-async def test_refused(side: Side, specimen: Specimen, status: int) -> None:
+REFUSED = {str(status): answer(status, {"detail": "No."}) for status in (400, 401, 402, 403, 409, 422)}
+
+
+@pytest.mark.parametrize("reply", [*REFUSED.values(), MISSING], ids=[*REFUSED, "404"])
+async def test_refused(side: Side, specimen: Specimen, reply: bytes) -> None:
     """What the server refuses was not applied, and is not asked for again."""
-    done = await call(side, specimen.name, answer(status, {"detail": "No."}))
+    done = await call(side, specimen.name, reply)
     assert ("not_applied", False, 1) == told(done)
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 409])
+async def test_refused_on_the_way(side: Side, specimen: Specimen, status: int) -> None:
+    """What something in between refuses was not applied and may be asked for again; a lost attempt stays lost."""
+    page = answer(status, "<html>")
+    assert ("not_applied", True, 3) == told(await call(side, specimen.name, page))
+    assert "conv_1" == id_of((await call(side, specimen.name, page, succeed)).result)
+    assert {
+        CREATE: ("unknown", False, 1),
+        GET: ("not_applied", True, 3),
+    }.get(specimen, ("unknown", True, 3)) == told(await call(side, specimen.name, close, page))
 
 
 async def test_throttled(side: Side, specimen: Specimen) -> None:
@@ -115,7 +130,10 @@ async def test_silence(side: Side, specimen: Specimen) -> None:
 
 @pytest.mark.scenario(13)
 async def test_kept_connections(side: Side, specimen: Specimen, clock: VirtualClock) -> None:
-    """Calls share a connection until an answer on it could not be read; the next one is new."""
+    """Calls share a connection until an answer on it could not be read; what is done once takes a new one each time.
+
+    The server may be about to close a kept connection, and such an operation could not be repeated then.
+    """
     async with RawServer(in_turn(succeed, succeed, LOST["no JSON"], succeed)) as server:
         client = side.client(server.url, retry=clock.policy())
         await side.call(client, specimen.name)
@@ -123,4 +141,4 @@ async def test_kept_connections(side: Side, specimen: Specimen, clock: VirtualCl
         if specimen is CREATE:
             await failure(side, client, specimen.name)
         await side.call(client, specimen.name)
-        assert [1, 1, 1, 2] == [exchange.connection for exchange in server.log]
+        assert ([1, 2, 3, 4] if specimen is CREATE else [1, 1, 1, 2]) == [each.connection for each in server.log]

@@ -32,6 +32,7 @@ from omi_async import (
     RequestTimeoutError,
     ResponseError,
     RetryPolicy,
+    RouteNotFoundError,
     ServerError,
     StatusError,
     Timeout,
@@ -202,6 +203,7 @@ PROVOCATIONS: dict[str, Provocation] = {
         PermissionDeniedError, refusal(403, {"code": "gone", "key": SECRET_KEY, SECRET_KEY: [SECRET_KEY]})
     ),
     "404": Provocation(NotFoundError, refusal(404, f"Bearer {SECRET_KEY}: Conversation not found")),
+    "404 of no route": Provocation(RouteNotFoundError, refusal(404, "Not Found")),
     "405": Provocation(StatusError, refusal(405, "Method Not Allowed")),
     "409": Provocation(ConflictError, refusal(409, {"deep": {"deeper": {"deepest": {"key": SECRET_KEY, "x": [[1]]}}}})),
     "422": Provocation(

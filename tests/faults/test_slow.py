@@ -23,6 +23,7 @@ from tests.support.clock import VirtualClock
 from tests.support.failures import INSTANT, failure
 from tests.support.loop_clock import LoopClock
 from tests.support.raw import Exchange, RawServer, answer, conversation, success
+from tests.support.replies import MISSING
 from tests.support.sides import KEY, Side
 
 Stall = Callable[[Exchange], Awaitable[None]]
@@ -87,7 +88,7 @@ async def test_first_attempt_stalls(side: Side, operation: str, stall: Stall) ->
         if exchange.number == 1:
             await stall(exchange)
         elif operation == "delete":
-            await exchange.send(answer(404))
+            await exchange.send(MISSING)
         else:
             await exchange.succeed()
 
@@ -96,7 +97,7 @@ async def test_first_attempt_stalls(side: Side, operation: str, stall: Stall) ->
         policy = RetryPolicy(attempts=10, initial=0.0)
         client = side.client(server.url, retry=policy, timeout=Timeout(attempt=0.1))
         result = await side.call(client, operation)
-    assert isinstance(result, Conversation) or Deletion(conversation_id="conv_1", confirmed=False) == result
+    assert isinstance(result, Conversation) or Deletion(id="conv_1", confirmed=False) == result
     assert 2 <= len(server.log)
 
 
@@ -124,7 +125,7 @@ def _late_script(operation: str) -> tuple[Callable[[Exchange], Awaitable[None]],
         late = {"success": True} if operation == "delete" else conversation(folder_name="late")
         held[0].writer.write(answer(200, late))
         await asyncio.sleep(0.01)
-        await exchange.send(answer(404) if operation == "delete" else answer(200, conversation(folder_name="own")))
+        await exchange.send(MISSING if operation == "delete" else answer(200, conversation(folder_name="own")))
 
     return script, held
 
@@ -139,7 +140,7 @@ async def test_late_answer_to_an_attempt(side: Side, operation: str) -> None:
     if isinstance(result, Conversation):
         assert "own" == result.folder_name
     else:
-        assert Deletion(conversation_id="conv_1", confirmed=False) == result
+        assert Deletion(id="conv_1", confirmed=False) == result
     assert held[0].connection not in [exchange.connection for exchange in server.log[1:]]
 
 

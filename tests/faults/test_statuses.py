@@ -22,6 +22,7 @@ from omi_async import (
     RateLimitError,
     ResponseError,
     RetryPolicy,
+    RouteNotFoundError,
     ServerError,
     StatusError,
     UnprocessableEntityError,
@@ -33,8 +34,8 @@ from tests.support.replies import FAILED, MISSING, THROTTLED, Call, Step, call, 
 from tests.support.sides import KEY, Side
 
 HTML = "<html><head><title>502</title></head><body><h1>Bad Gateway</h1>nginx</body></html>"
-UNCONFIRMED = Deletion(conversation_id="conv_1", confirmed=False)
-CONFIRMED = Deletion(conversation_id="conv_1", confirmed=True)
+UNCONFIRMED = Deletion(id="conv_1", confirmed=False)
+CONFIRMED = Deletion(id="conv_1", confirmed=True)
 NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 
@@ -92,36 +93,40 @@ async def test_other_2xx(side: Side, operation: str, status: int) -> None:
     ended = await call(side, operation, answer(status, good_body(operation)))
     assert 1 == ended.requests
     if operation == "delete":
-        assert Deletion(conversation_id="conv_1", confirmed=status != 202) == ended.result
+        assert Deletion(id="conv_1", confirmed=status != 202) == ended.result
     else:
         assert "Design review" == ended.conversation.structured.title
 
 
 EMPTY = {
-    "204": NO_CONTENT,
     "200": answer(200),
     "200 chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "202": answer(202),
     "205": answer(205),
 }
 
 
 @pytest.mark.scenario(55)
-@pytest.mark.parametrize("form", EMPTY)
-async def test_nothing_after_a_delete(side: Side, form: str) -> None:
-    """A DELETE that is answered with an empty 2xx has succeeded."""
-    ended = await call(side, "delete", EMPTY[form])
+async def test_no_content_after_a_delete(side: Side) -> None:
+    """A DELETE that is answered with an empty 204 has succeeded."""
+    ended = await call(side, "delete", NO_CONTENT)
     assert CONFIRMED == ended.result
     assert 1 == ended.requests
 
 
 @pytest.mark.scenario(55)
-async def test_accepted_and_empty(side: Side) -> None:
-    """An empty 202 says that the DELETE was accepted, not that it was done."""
-    assert UNCONFIRMED == (await call(side, "delete", answer(202))).result
+@pytest.mark.parametrize("form", EMPTY)
+async def test_nothing_after_a_delete(side: Side, form: str) -> None:
+    """A DELETE that is answered with any other empty 2xx may have been done: the API answers with a body or a 204."""
+    ended = await call(side, "delete", EMPTY[form])
+    assert isinstance(ended.failure, ResponseError)
+    assert ("unknown", 3, "$") == (ended.failure.outcome, ended.requests, ended.failure.path)
 
 
 @pytest.mark.scenario(56)
-@pytest.mark.parametrize("reply", [*EMPTY.values(), answer(200, "null")], ids=[*EMPTY, "null"])
+@pytest.mark.parametrize(
+    "reply", [NO_CONTENT, *EMPTY.values(), answer(200, "null")], ids=["204", *EMPTY, "null"]
+)
 async def test_nothing_after_an_update(side: Side, reply: bytes) -> None:
     """A PATCH that is answered without a conversation may have been applied, and is tried again."""
     ended = await call(side, "update", reply)
@@ -160,7 +165,6 @@ async def test_success_of_another_kind(side: Side, body: str) -> None:
         pytest.param(401, AuthenticationError, marks=pytest.mark.scenario(60)),
         pytest.param(402, PaymentRequiredError, marks=pytest.mark.scenario(62)),
         pytest.param(403, PermissionDeniedError, marks=pytest.mark.scenario(63)),
-        pytest.param(404, NotFoundError, marks=pytest.mark.scenario(64)),
         *[
             pytest.param(status, StatusError, marks=pytest.mark.scenario(72))
             for status in (405, 406, 410, 411, 413, 414, 415, 426, 431, 451)
@@ -179,6 +183,52 @@ async def test_refusals(side: Side, operation: str, status: int, error: type[Sta
     assert ("not_applied", False, 1) == (failure.outcome, failure.retryable, ended.requests)
     assert (status, "The server's words.") == (failure.status, failure.detail)
     assert "The server's words" in str(failure)
+
+
+@pytest.mark.scenario(64)
+async def test_missing(side: Side, operation: str) -> None:
+    """A 404 in the API's words for the record is raised at once: there is no such record."""
+    ended = await call(side, operation, MISSING)
+    failure = ended.failure
+    assert NotFoundError is type(failure)
+    assert ("not_applied", False, 1) == (failure.outcome, failure.retryable, ended.requests)
+    assert (404, "Conversation not found", False) == (failure.status, failure.detail, failure.from_intermediary)
+
+
+@pytest.mark.scenario(64)
+async def test_missing_route(side: Side, operation: str) -> None:
+    """A 404 in the router's words says nothing about the record: this server does not have the operation."""
+    ended = await call(side, operation, answer(404, {"detail": "Not Found"}))
+    assert RouteNotFoundError is type(ended.failure)
+    assert ("not_applied", False, 1) == (ended.failure.outcome, ended.failure.retryable, ended.requests)
+    assert not ended.failure.from_intermediary
+
+
+@pytest.mark.scenario(64)
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (404, HTML),
+        (404, b""),
+        (404, {"detail": "conversation not found"}),
+        (404, {"detail": {"code": "Conversation not found"}}),
+        (404, ["Conversation not found"]),
+        (400, HTML),
+        (403, {"error": "blocked"}),
+        (403, {"detail": {}}),
+        (409, "Conflict"),
+        (413, b""),
+    ],
+)
+async def test_refused_on_the_way(side: Side, operation: str, status: int, body: object) -> None:
+    """A refusal that is not in the API's words did not let the request through, and may go away."""
+    ended = await call(side, operation, answer(status, body), succeed)
+    assert_success(ended, operation)
+    assert 2 == ended.requests
+    failure = (await call(side, operation, answer(status, body))).failure
+    assert (status, "not_applied", True, 3) == (failure.status, failure.outcome, failure.retryable, failure.attempts)
+    assert failure.from_intermediary
+    assert "something in between" in str(failure)
 
 
 @pytest.mark.scenario(60)
@@ -205,7 +255,6 @@ async def test_rotated_key(side: Side, operation: str) -> None:
     [
         {"code": "account_deletion_in_progress", "status": "queued", "retryable": False},
         {"code": "migration_maintenance", "retryable": True},
-        {},
         {"code": 5, "message": None, "more": {"list": [1, "a"]}},
     ],
 )
@@ -278,13 +327,29 @@ async def test_delete_that_then_finds_nothing(side: Side, loss: str, applied: bo
 
 
 @pytest.mark.scenario(67)
-@pytest.mark.parametrize("gone", [404, 410])
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 520, 524, 599, 408, 425])
-async def test_failed_delete_that_then_finds_nothing(side: Side, status: int, gone: int) -> None:
+async def test_failed_delete_that_then_finds_nothing(side: Side, status: int) -> None:
     """A DELETE that was removed before its answer failed, and then finds nothing, is an unconfirmed success."""
-    ended = await call(side, "delete", answer(status, "Failed"), answer(gone, {"detail": "Conversation not found"}))
+    ended = await call(side, "delete", answer(status, "Failed"), MISSING)
     assert UNCONFIRMED == ended.result
     assert 2 == ended.requests
+
+
+@pytest.mark.scenario(67)
+@pytest.mark.parametrize(
+    ("reply", "requests"),
+    [
+        pytest.param(answer(404, {"detail": "Not Found"}), 2, id="no such route"),
+        pytest.param(answer(410, {"detail": "Conversation not found"}), 2, id="410"),
+        pytest.param(answer(404, HTML), 3, id="HTML"),
+        pytest.param(answer(404), 3, id="empty"),
+        pytest.param(answer(404, {"detail": "Memory not found"}), 3, id="another kind of record"),
+    ],
+)
+async def test_failed_delete_and_other_words(side: Side, reply: bytes, requests: int) -> None:
+    """Only the API's own words for a missing record settle a DELETE that was lost; after all others it stays open."""
+    ended = await call(side, "delete", close, reply)
+    assert ("unknown", requests) == (ended.failure.outcome, ended.requests)
 
 
 @pytest.mark.scenario(68)
@@ -436,27 +501,42 @@ LONG = "x" * 10 * 2**20
         ),
         pytest.param({"detail": "At least one field"}, "At least one field", (), id="string"),
         pytest.param({"detail": {"code": "odd"}}, {"code": "odd"}, (), id="object"),
-        pytest.param({"error": "odd"}, None, (), id="missing"),
-        pytest.param({"detail": None}, None, (), id="null"),
-        pytest.param({"detail": 5}, None, (), id="number"),
-        pytest.param({"detail": []}, None, (), id="empty list"),
         pytest.param({"detail": [1, {"loc": "x"}, {"loc": [{}], "msg": "m", "type": "t"}]}, None, (), id="odd list"),
-        pytest.param("[1]", None, (), id="not an object"),
-        pytest.param(HTML, None, (), id="HTML"),
-        pytest.param({"detail": LONG}, None, (), id="10 MB string"),
-        pytest.param({"detail": [{"loc": ["body"], "msg": LONG, "type": "t"}]}, None, (), id="10 MB list"),
     ],
 )
 async def test_validation_errors(
     side: Side, operation: str, body: object, detail: object, issues: tuple[ValidationIssue, ...]
 ) -> None:
-    """A 422 of any shape is a validation error; its detail is kept where it is small and well formed."""
+    """A 422 with a detail of any shape is a validation error; the detail is kept where it is well formed."""
     ended = await call(side, operation, answer(422, body))
     failure = ended.failure
     assert isinstance(failure, UnprocessableEntityError)
     assert ("not_applied", 1) == (failure.outcome, ended.requests)
     assert (detail, issues) == (failure.detail, failure.errors)
     assert "SECRET" not in str(vars(failure))
+
+
+@pytest.mark.scenario(75)
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param({"error": "odd"}, id="missing"),
+        pytest.param({"detail": None}, id="null"),
+        pytest.param({"detail": 5}, id="number"),
+        pytest.param({"detail": []}, id="empty list"),
+        pytest.param("[1]", id="not an object"),
+        pytest.param(HTML, id="HTML"),
+        pytest.param({"detail": LONG}, id="10 MB string"),
+        pytest.param({"detail": [{"loc": ["body"], "msg": LONG, "type": "t"}]}, id="10 MB list"),
+    ],
+)
+async def test_validation_errors_of_others(side: Side, operation: str, body: object) -> None:
+    """A 422 without a detail, or with a page around it that is too long to be the API's, is somebody else's."""
+    ended = await call(side, operation, answer(422, body))
+    failure = ended.failure
+    assert isinstance(failure, UnprocessableEntityError)
+    assert ("not_applied", True, 3) == (failure.outcome, failure.retryable, ended.requests)
+    assert (None, (), True) == (failure.detail, failure.errors, failure.from_intermediary)
 
 
 @pytest.mark.scenario(76)
@@ -530,7 +610,7 @@ async def test_server_asks_not_to_retry(side: Side, operation: str) -> None:
 
 
 @pytest.mark.scenario(80)
-@pytest.mark.parametrize("status", [400, 403, 404, 409, 501])
+@pytest.mark.parametrize("status", [400, 403, 409, 501])
 async def test_server_asks_to_retry(side: Side, operation: str, status: int) -> None:
     """The server's word only ever stops a retry: it never starts one."""
     ended = await call(side, operation, answer(status, {"detail": {"code": "odd", "retryable": True}}), succeed)
@@ -582,7 +662,7 @@ async def test_success_after_failures(side: Side, operation: str) -> None:
             result, error = await outcome(side, client, operation, subject=name)
             assert error is None, f"{name}: {error}"
             if operation == "delete":
-                assert Deletion(conversation_id=name, confirmed=True) == result
+                assert Deletion(id=name, confirmed=True) == result
     assert {name: len(name) + 1 for name in sequences} == counts
 
 

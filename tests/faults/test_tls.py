@@ -78,7 +78,7 @@ async def test_good_server_in_a_borrowed_session() -> None:
         aiohttp.ClientSession(connector=connector) as session,
         AsyncOmiClient(KEY, base_url=server.url, session=session) as client,
     ):
-        assert Deletion(conversation_id="conv_1", confirmed=True) == await client.conversations.delete("conv_1")
+        assert Deletion(id="conv_1", confirmed=True) == await client.conversations.delete("conv_1")
 
 
 @pytest.mark.scenario(8)
@@ -164,7 +164,7 @@ async def test_lost_answer_of_a_delete_inside_tls(side: Side, clock: VirtualCloc
 
     async with RawServer(script, tls=tls.good()) as server:
         result = await side.call(side.client(server.url, retry=clock.policy()), "delete")
-    assert Deletion(conversation_id="conv_1", confirmed=False) == result
+    assert Deletion(id="conv_1", confirmed=False) == result
 
 
 @pytest.mark.scenario(11)

@@ -22,10 +22,10 @@ from omi_async import (
     Timeout,
     TransportError,
 )
-from omi_async._exchange import Connector, Direct
 from tests.support import inside, tls
 from tests.support.bulk import until
 from tests.support.failures import failure
+from tests.support.inside import Connector, Direct
 from tests.support.raw import Exchange, RawServer, answer, conversation, end_all
 from tests.support.sides import Side
 

@@ -123,7 +123,7 @@ def _in_use(client: AsyncOmiClient) -> tuple[object, ...]:
     transport = client._transport
     session = transport._session
     taken = 0 if session is None or session.connector is None else len(session.connector._acquired)
-    return transport._max_connections - transport._slots._value, len(transport._sending), len(transport._waiting), taken
+    return transport.max_connections - transport._slots._value, len(transport._sending), len(transport._waiting), taken
 
 
 def _open_files() -> int:

@@ -518,7 +518,7 @@ def test_stopped_at_once(tmp_path: Path) -> None:
         run.process.send_signal(signal.SIGINT)
         assert 130 == run.code()
         assert "Up to 2 requests may have been under way" in run.err
-        assert "1 of 6 conversations hidden, 5 not done." in run.err
+        assert "1 of 6 conversations hidden, 2 unknown, 3 not done." in run.err
         holding.clear()
         again = Run(tmp_path, server.url, *arguments)
         assert 0 == again.code()

@@ -11,8 +11,9 @@ from typing import Any
 import attrs
 import pytest
 
-from omi_async import AsyncOmiClient, OmiError, RetryPolicy, _exchange, _protocol
+from omi_async import AsyncOmiClient, OmiError, RetryPolicy
 from omi_sync import OmiClient
+from tests.support import inside
 from tests.support.raw import Exchange, RawServer, Script, answer, in_thread, success
 from tests.support.sides import KEY, Side
 from tests.support.subprocesses import DEVELOPMENT, STRICT, run
@@ -216,9 +217,11 @@ async def test_out_of_memory(side: Side, operation: str, place: str, monkeypatch
         await side.call(client, operation)
         with monkeypatch.context() as patch:
             if place == "reading":
-                patch.setattr(_exchange, "_read", read_nothing)
+                patch.setattr(inside.direct, "read", read_nothing)
+                patch.setattr(inside.session, "read", read_nothing)
             else:
-                patch.setattr(_protocol, "parse", decode_nothing)
+                patch.setattr(inside.meaning, "parse", decode_nothing)
+                patch.setattr(inside.collection, "parse_carefully", decode_nothing)
             with pytest.raises(MemoryError):
                 await side.call(client, operation)
         assert 2 == len(server.log)

@@ -28,7 +28,7 @@ def begins():
 def say(what, name="late"):
     '''Make a call and print how it ended; a call that comes too late may fail, but must not hang.'''
     try:
-        result = what.conversations.delete(name).conversation_id
+        result = what.conversations.delete(name).id
     except OmiError as error:
         result = f"{type(error).__name__} {error.outcome}"
     print(result, flush=True)

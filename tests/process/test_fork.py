@@ -421,7 +421,7 @@ if __name__ == "__main__":
     inherited.conversations.delete("before")
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context(method)) as pool:
         print([each.structured.title for each in pool.map(work, ["a", "b", "c"])])
-        print([each.conversation_id for each in pool.map(use_inherited, ["d", "e", "f"])])
+        print([each.id for each in pool.map(use_inherited, ["d", "e", "f"])])
         try:
             pool.submit(fail, "missing").result()
         except NotFoundError as error:

@@ -201,7 +201,7 @@ _STUBBORN = """
                     cancelled.set()
 
         cancelled = threading.Event()
-        _bridge._INTERRUPT_GRACE = float(sys.argv[3])
+        _bridge.INTERRUPT_GRACE = float(sys.argv[3])
         client = OmiClient(base_url=sys.argv[1], retry=RetryPolicy(sleep=sleep))
         interrupt(entered.is_set)
         if sys.argv[4] == "twice":
@@ -363,7 +363,7 @@ def _settle(threads: int) -> int:
 )
 def test_interrupt_at_every_place(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A KeyboardInterrupt in any function of the facade comes out as it is; calls and closing work afterwards."""
-    monkeypatch.setattr(_bridge, "_INTERRUPT_GRACE", 0.02)
+    monkeypatch.setattr(_bridge, "INTERRUPT_GRACE", 0.02)
 
     async def script(exchange: Exchange) -> None:
         await exchange.succeed()
@@ -402,7 +402,7 @@ def test_interrupt_at_every_place(part: str, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.scenario(155)
 def test_interrupt_just_after_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """An interrupt that meets a call which has just ended comes out at once: there is nothing to wait for."""
-    monkeypatch.setattr(_bridge, "_INTERRUPT_GRACE", 2.0)
+    monkeypatch.setattr(_bridge, "INTERRUPT_GRACE", 2.0)
 
     async def script(exchange: Exchange) -> None:
         await exchange.succeed()
@@ -438,8 +438,8 @@ def test_interrupt_just_after_the_answer(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_other_signals(number: signal.Signals, handler: str, code: int) -> None:
     """What a signal's handler raises in the middle of a call leaves it soon, ends the request, and nothing hangs."""
     source = f"""
-        import omi_async._transport
-        omi_async._transport._CLOSE_GRACE = 0.05
+        import omi_async._wire.transport
+        omi_async._wire.transport._CLOSE_GRACE = 0.05
 
         def handle(*_):
             {handler}

@@ -234,7 +234,7 @@ _DYING = """
     ]
     for thread in threads:
         thread.start()
-    while client._bridge._thread is None or len(client._bridge.target._transport._sending) < 3:
+    while "_thread" not in vars(client._bridge) or len(client._bridge.target._transport._sending) < 3:
         time.sleep(0.001)
     loop = client._bridge._thread.loop
     loop.call_soon_threadsafe(loop.stop if death == "stopped" else sys.exit)
@@ -282,7 +282,7 @@ def test_loop_dies(death: str, part: str) -> None:
 @pytest.mark.scenario(154)
 def test_dead_loop_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """A call whose loop is gone without a word is given up at the next look, and says that nobody knows."""
-    monkeypatch.setattr(_bridge, "_LOOK", 0.01)
+    monkeypatch.setattr(_bridge, "_POLL", 0.01)
 
     async def never() -> None:
         raise AssertionError

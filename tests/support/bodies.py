@@ -140,7 +140,9 @@ def accepts(hint: Any, value: object) -> bool:
     if typing.get_origin(hint) is tuple:
         return type(value) is list and all(accepts(typing.get_args(hint)[0], item) for item in value)
     if hint is float:
-        return type(value) is float or (type(value) is int and abs(value) < 2**53)
+        return type(value) in (int, float) and abs(value) <= 2**53  # type: ignore[arg-type]
+    if hint is int:
+        return isinstance(value, int) and type(value) is int and abs(value) <= 2**53
     if hint is datetime:
         return value == TIME
     if hint is Category:

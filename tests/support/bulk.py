@@ -29,7 +29,7 @@ def items(operation: str, count: int) -> list[Any]:
 
 
 def ids(outcomes: Iterable[BulkOutcome[Any]]) -> list[str]:
-    return [outcome.conversation_id for outcome in outcomes]
+    return [outcome.id for outcome in outcomes]
 
 
 def reach(client: AsyncOmiClient | OmiClient, concurrency: int) -> int:
@@ -135,8 +135,9 @@ class Job:
     async def let_go_of_journal(self) -> None:
         """Close the journal even where the job failed to: what is left open disturbs the tests that follow."""
         target = self.bulk if isinstance(self.bulk, AsyncBulk) else self.bulk._target
-        if target._job._journal is not None:
-            await target._job._journal.aclose()
+        journal = target._job._intake._journal
+        if journal is not None:
+            await journal.aclose()
 
     async def __aenter__(self) -> Self:
         return self

@@ -176,7 +176,7 @@ async def _work_async(count: int, url: str) -> dict[str, Any]:
             began = time.perf_counter()
             for _ in range(size):
                 outcome = await anext(outcomes)
-                tally.take(outcome.conversation_id, outcome.status)
+                tally.take(outcome.id, outcome.status)
             own += time.perf_counter() - began
         assert [outcome async for outcome in outcomes] == []
     return tally.found(own, other)
@@ -194,7 +194,7 @@ def _work_sync(count: int, url: str) -> dict[str, Any]:
             other += loop.run_until_complete(bare(url, size))
             began = time.perf_counter()
             for outcome in itertools.islice(outcomes, size):
-                tally.take(outcome.conversation_id, outcome.status)
+                tally.take(outcome.id, outcome.status)
             own += time.perf_counter() - began
         assert list(outcomes) == []
     loop.close()

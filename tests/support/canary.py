@@ -11,6 +11,7 @@ import json
 import logging
 import pickle
 import pprint
+import re
 import traceback
 import types
 import warnings
@@ -26,18 +27,29 @@ from omi_async import OmiError
 
 _OURS = tuple(str(Path(str(package.__file__)).parent) for package in (omi_async, omi_sync))
 _TESTS = str(Path(__file__).parents[1])
+_METHODS = re.compile(r"/omi_async/resources/\w+\.py$|/omi_sync/[a-z]\w*\.py$")
+"""Files of the public methods, whose frames show the arguments that the caller's own frame shows as well."""
 
 
 def below_the_call(tb: types.TracebackType | None) -> types.TracebackType | None:
-    """A traceback from the first frame of this project on: the frames above are the caller's, who has the secrets."""
+    """A traceback from the first frame of this project on, without the frames that have the caller's arguments."""
     while tb is not None and tb.tb_frame.f_code.co_filename.startswith(_TESTS):
         tb = tb.tb_next
     here = tb
     while here is not None:
         if here.tb_frame.f_code.co_filename.startswith(_OURS):
-            return here
+            return _without_methods(here)
         here = here.tb_next
     return tb
+
+
+def _without_methods(tb: types.TracebackType | None) -> types.TracebackType | None:
+    if tb is None:
+        return None
+    below = _without_methods(tb.tb_next)
+    if _METHODS.search(tb.tb_frame.f_code.co_filename):
+        return below
+    return types.TracebackType(below, tb.tb_frame, tb.tb_lasti, tb.tb_lineno)
 
 
 def chain(error: BaseException) -> list[BaseException]:
@@ -85,7 +97,7 @@ def _locals(error: BaseException) -> str:
 
 
 def as_pytest_shows_it(error: BaseException) -> str:
-    """The report of `pytest --showlocals -vv`; slow, because it parses every source file anew."""
+    """The report of `pytest --showlocals -vv`; slow, because it parses every source file again."""
     whole = error.__traceback__
     seen = below_the_call(whole)
     assert seen is not None

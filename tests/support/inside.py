@@ -1,28 +1,65 @@
 """Names inside the packages that several tests need, in one place: where they move to, this file follows."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from omi_async import AsyncOmiClient, _exchange, _protocol, _transport
-from omi_async._convert import structure
-from omi_async._exchange import Attempt
-from omi_async._protocol import Answer, Request, delete_conversation, read, update_conversation
-from omi_async._transport import Transport
+from omi_async import AsyncOmiClient, pacing
+from omi_async._protocol import collection, convert, meaning
+from omi_async._protocol.convert import Unreadable, parse, structure
+from omi_async._protocol.meaning import clean, read, retry_after, says_missing
+from omi_async._protocol.raw import raw
+from omi_async._protocol.request import Answer, Refusal, Request
+from omi_async._wire import connection, direct, session
+from omi_async._wire import transport as _transport
+from omi_async._wire.connection import Attempt, Connector
+from omi_async._wire.direct import Direct
+from omi_async._wire.session import _guard as guard
+from omi_async._wire.transport import Transport
+from omi_async.resources.conversations import (
+    conversation_pages,
+    create_conversation,
+    create_conversation_from_segments,
+    delete_conversation,
+    get_conversation,
+    update_conversation,
+)
 from omi_sync import OmiClient
 
 __all__ = [
     "Answer",
     "Attempt",
+    "Connector",
+    "Direct",
+    "Refusal",
     "Request",
     "Transport",
+    "Unreadable",
+    "clean",
+    "collection",
     "close_at_once",
+    "connection",
+    "conversation_pages",
+    "convert",
+    "create_conversation",
+    "create_conversation_from_segments",
     "delete_conversation",
+    "direct",
+    "get_conversation",
     "go_straight",
+    "guard",
+    "meaning",
+    "parse",
+    "raw",
     "read",
     "request",
+    "retry_after",
+    "says_missing",
+    "session",
     "structure",
+    "tell_time_of_day",
     "transport",
     "update_conversation",
 ]
@@ -30,8 +67,8 @@ __all__ = [
 _BUILDERS: dict[str, Callable[[], Any]] = {
     "update": lambda: update_conversation("conv_1", "A", None),
     "delete": lambda: delete_conversation("conv_1"),
-    "create": lambda: _protocol.create_conversation("conv_1", None, None, None, None, None, None),
-    "get": lambda: _protocol.get_conversation("conv_1", False),
+    "create": lambda: create_conversation("conv_1", None, None, None, None, None, None),
+    "get": lambda: get_conversation("conv_1", False),
 }
 
 
@@ -52,6 +89,11 @@ def close_at_once(monkeypatch: pytest.MonkeyPatch, seconds: float = 0.01) -> Non
     monkeypatch.setattr(_transport, "_CLOSE_GRACE", seconds)
 
 
+def tell_time_of_day(monkeypatch: pytest.MonkeyPatch, clock: Callable[[], float]) -> None:
+    """Let the gates take the time of day from a clock of the test's."""
+    monkeypatch.setattr(pacing, "time", SimpleNamespace(time=clock))
+
+
 def go_straight(monkeypatch: pytest.MonkeyPatch, straight: bool) -> None:
     """Let requests go straight onto aiohttp's connections, or through its session as with an unknown aiohttp."""
-    monkeypatch.setattr(_exchange, "_KNOWN", straight)
+    monkeypatch.setattr(direct, "_KNOWN", straight)

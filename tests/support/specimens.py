@@ -59,4 +59,4 @@ def call(client: Any, operation: str, subject: Any = "conv_1", **settings: Any) 
 
 def id_of(result: Any) -> str:
     """The id that the result of a call tells."""
-    return str(result.conversation_id if isinstance(result, Deletion) else result.id)
+    return str(result.id if isinstance(result, Deletion) else result.id)

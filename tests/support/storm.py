@@ -197,7 +197,7 @@ def inner(client: AsyncOmiClient | OmiClient) -> AsyncOmiClient:
 
 def slots_lost(client: AsyncOmiClient) -> int:
     transport = client._transport
-    return transport._max_connections - transport._slots._value + len(transport._sending) + len(transport._waiting)
+    return transport.max_connections - transport._slots._value + len(transport._sending) + len(transport._waiting)
 
 
 async def run_async(url: str, work: Iterator[list[Story]], *, clients: int, leaks: Leaks) -> list[Story]:

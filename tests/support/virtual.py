@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from multidict import CIMultiDict
 
 from omi_async import AsyncOmiClient, RetryPolicy
-from tests.support.inside import Answer, Request
+from tests.support.inside import Answer, Attempt, Request
 from tests.support.sides import KEY
 
 T = TypeVar("T")
@@ -109,7 +109,8 @@ class Api:
         setattr(client._transport, "send", self._send)  # noqa: B010 - a method, to the type checker
         return client
 
-    async def _send(self, request: Request[Any], attempt: object) -> Answer:
+    async def _send(self, request: Request[Any], attempt: Attempt) -> Answer:
+        attempt.connected = True
         await asyncio.sleep(self._latency * (0.5 if self._even else self._draw.random()))
         name = request.path.rpartition("/")[2]
         headers: dict[str, str] = {}

@@ -81,7 +81,7 @@ async def reads(omi: AsyncOmiClient, now: datetime) -> None:
     listing = omi.conversations.list(
         start_date=now, end_date=None, categories=[Category.WORK, "new"], folder_id="f", starred=True, limit=5
     )
-    assert_type(listing, AsyncListing)
+    assert_type(listing, AsyncListing[Conversation])
     assert_type(listing.gaps, bool)
     async for each in omi.conversations.list(include_transcript=True, page_size=25, retry=RetryPolicy.never()):
         assert_type(each, Conversation)
@@ -146,7 +146,7 @@ def models(conversation: Conversation, deletion: Deletion) -> None:
         assert_type(conversation.geolocation.latitude, float)
         assert_type(conversation.geolocation.address, str | None)
 
-    assert_type(deletion.conversation_id, str)
+    assert_type(deletion.id, str)
     assert_type(deletion.confirmed, bool)
 
 

@@ -100,6 +100,6 @@ def results(conversation: Conversation, deletion: Deletion, error: OmiError) -> 
     deletion.confirmed = False  # error: misc
     assert_type(conversation.structured.category, Category)  # error: assert-type
     Deletion("conv_1", True)  # error: call-arg
-    Deletion(conversation_id="conv_1")  # error: call-arg
+    Deletion(id="conv_1")  # error: call-arg
     error.outcome = "applied"  # error: assignment
     print(error.limit)  # error: attr-defined

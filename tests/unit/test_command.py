@@ -187,7 +187,7 @@ REFUSED = {
     "unknown command": (["destroy"], "", "No such command"),
     "no ids": (["hide"], "", "Which conversations?"),
     "bad id": (["hide", "conv_a", "../memories/m1"], "", "argument 2: an id must be"),
-    "key for an id": (["hide", f"{SECRET}/"], "", "argument 1: an id must be"),
+    "key for an id": (["hide", f"{SECRET}/"], "", "argument 1: an id begins like a key"),
     "key on the command line": (["hide", "a", f"--api-key={SECRET}"], "", "OMI_API_KEY only"),
     "one argument too many": (["rename", "a", "b", SECRET], "", "unexpected extra argument"),
     "rename without title": (["rename", "conv_a"], "", "Rename what to what?"),

@@ -18,11 +18,11 @@ from omi_async import (
     ResponseError,
     RetryPolicy,
     Timeout,
-    _protocol,
 )
 from omi_async.retry import DEFAULT_TIMEOUT, Call, Retrier
 from omi_async.sandbox import Sandbox
 from omi_sync import OmiClient
+from tests.support import inside
 from tests.support.sides import KEY, Side
 
 NOON = datetime(2026, 9, 1, 12, tzinfo=UTC)
@@ -35,18 +35,18 @@ def segment(text: str = "Hello.", start: float = 0.0, end: float = 1.5, **more: 
 
 def create(text: Any = "Hello.", **settings: Any) -> Any:
     names = ["text_source", "text_source_spec", "started_at", "finished_at", "language", "geolocation"]
-    return _protocol.create_conversation(text, **{**dict.fromkeys(names), **settings})
+    return inside.create_conversation(text, **{**dict.fromkeys(names), **settings})
 
 
 def from_segments(segments: Any = None, **settings: Any) -> Any:
     names = ["client_session_id", "source", "started_at", "finished_at", "language", "geolocation"]
     names += ["client_device_id", "client_platform"]
     given = [segment()] if segments is None else segments
-    return _protocol.create_conversation_from_segments(given, **{**dict.fromkeys(names), **settings})
+    return inside.create_conversation_from_segments(given, **{**dict.fromkeys(names), **settings})
 
 
 def body(request: Any) -> dict[str, Any]:
-    assert isinstance(request, _protocol.Request), request
+    assert isinstance(request, inside.Request), request
     assert request.body is not None
     document: dict[str, Any] = json.loads(request.body)
     return document
@@ -54,12 +54,13 @@ def body(request: Any) -> dict[str, Any]:
 
 def test_requests() -> None:
     """Both are POSTs that count as writes; only the one that names its session may be repeated."""
+    writes = "writes /v1/dev/user/conversations"
     text, segments = create(), from_segments()
     assert ("conversations.create", "POST", "/v1/dev/user/conversations") == (text.operation, text.method, text.path)
     assert "conversations.create_from_segments" == segments.operation
     assert ("POST", "/v1/dev/user/conversations/from-segments") == (segments.method, segments.path)
-    assert ("writes", "once") == (text.policy, text.effect)
-    assert ("writes", "repeatable") == (segments.policy, segments.effect)
+    assert ((writes,), "once") == (text.windows, text.effect)
+    assert ((f"{writes} from segments", writes), "repeatable") == (segments.windows, segments.effect)
 
 
 def test_what_is_not_given_is_not_sent() -> None:
@@ -139,7 +140,7 @@ BAD_SEGMENTS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"started_at": NOON, "finished_at": NOON}, InvalidRequestError, "finished_at must be after started_at"),
     ({"segments": []}, InvalidRequestError, "segments must be 1 to 500, not none"),
     ({"segments": repeat(segment())}, InvalidRequestError, "segments must be 1 to 500, not more"),
-    ({"segments": SECRET}, TypeError, "segments[0] must be a NewTranscriptSegment, not str"),
+    ({"segments": SECRET}, TypeError, "segments must be an iterable of NewTranscriptSegment, not str"),
     ({"segments": 5}, TypeError, "segments must be an iterable"),
     ({"segments": [segment(), {"text": SECRET}]}, TypeError, "segments[1] must be a NewTranscriptSegment, not dict"),
     ({"segments": [segment(), segment(SECRET, 2, 2)]}, InvalidRequestError, "segments[1].end must be after"),
@@ -193,7 +194,7 @@ def test_unreadable_answers(document: object) -> None:
     """A success that does not say which conversation was made is an error of unknown outcome."""
     for request in (create(), from_segments()):
         with pytest.raises(ResponseError) as caught:
-            _protocol.read(request, _protocol.Answer(200, body=json.dumps(document).encode()))
+            inside.read(request, inside.Answer(200, body=json.dumps(document).encode()))
         assert "unknown" == caught.value.outcome
 
 
@@ -230,7 +231,7 @@ async def test_sessions(side: Side) -> None:
         assert CreatedConversation(id=first.id, status="deleted", discarded=True) == gone
 
 
-# Time-outs
+# Timeouts
 
 
 @pytest.mark.parametrize(
@@ -251,7 +252,7 @@ def test_limits(side: Side, client: dict[str, Any], call: Any, attempt: float, t
     for request in (create(), from_segments()):
         limits = limits_of(retrier.prepare(request, call))
         assert (attempt, total, 5.0) == (limits.attempt, limits.total, limits.connect)
-    plain = limits_of(retrier.prepare(_protocol.get_conversation("conv_1", False)))  # type: ignore[arg-type]
+    plain = limits_of(retrier.prepare(inside.get_conversation("conv_1", False)))  # type: ignore[arg-type]
     assert client.get("timeout", DEFAULT_TIMEOUT) in (plain, plain.total)
 
 
@@ -260,6 +261,6 @@ def limits_of(call: Call[Any]) -> Timeout:
 
 
 def test_the_default_is_told_by_identity() -> None:
-    """An equal time-out is another one: who gives the usual numbers means them."""
+    """An equal timeout is another one: who gives the usual numbers means them."""
     assert Timeout() == DEFAULT_TIMEOUT
     assert DEFAULT_TIMEOUT is OmiClient(KEY, retry=RetryPolicy.never())._bridge.target._retrier._timeout

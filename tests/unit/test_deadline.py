@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from omi_async._deadline import Deadline, Deadlines
+from omi_async._wire.deadline import Deadline, Deadlines
 from tests.support import virtual
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import json
 import pickle
 from typing import Any
 
@@ -33,6 +34,7 @@ BASES: dict[str, tuple[type[BaseException], ...]] = {
     "PaymentRequiredError": (omi_async.StatusError,),
     "PermissionDeniedError": (omi_async.StatusError,),
     "NotFoundError": (omi_async.StatusError,),
+    "RouteNotFoundError": (omi_async.StatusError,),
     "ConflictError": (omi_async.StatusError,),
     "UnprocessableEntityError": (omi_async.StatusError,),
     "RateLimitError": (omi_async.StatusError,),
@@ -49,7 +51,10 @@ OWN: dict[str, dict[str, object]] = {
         "errors": (ValidationIssue(loc=("body", "title", 3), msg="String should be shorter", type="string_too_long"),)
     },
     "RateLimitError": {"limit": 25},
-    "BulkStoppedError": {"done": 7},
+    "BulkStoppedError": {
+        "done": 7,
+        "reason": omi_async.RateLimitError("no more.", outcome="not_applied", status=429, retry_after=60.0),
+    },
 }
 """The attributes that one class alone has."""
 
@@ -61,6 +66,7 @@ STATE: dict[str, Any] = {
     "status": 499,
     "detail": {"code": "busy", "nested": [1, None, {"deep": "ü\ud800"}]},
     "retry_after": 12.5,
+    "from_intermediary": False,
 }
 
 
@@ -68,10 +74,16 @@ def filled(kind: type[OmiError]) -> OmiError:
     """An error with every attribute set to something."""
     error = kind("something happened.", **STATE)
     for name, value in OWN.get(kind.__name__, {}).items():
-        assert hasattr(error, name)
+        assert name in kind.__annotations__
         setattr(error, name, value)
     error.add_note("a note of the caller's")
     return error
+
+
+def plain(error: BaseException) -> object:
+    """Everything that an error says, errors within it included, to be compared."""
+    values = {name: plain(value) if isinstance(value, BaseException) else value for name, value in vars(error).items()}
+    return type(error), str(error), repr(error), values
 
 
 every_class = pytest.mark.parametrize("kind", CLASSES.values(), ids=CLASSES)
@@ -105,12 +117,44 @@ def test_every_class_is_copied_whole(kind: type[OmiError], way: str | int) -> No
             twin = copy.deepcopy(error)
         case protocol:
             twin = pickle.loads(pickle.dumps(error, int(protocol)))
-    assert type(error) is type(twin)
     assert error is not twin
-    assert (error.args, str(error), repr(error)) == (twin.args, str(twin), repr(twin))
-    assert vars(error) == vars(twin)
-    expected = STATE | OWN.get(kind.__name__, {}) | {"message": "something happened."}
+    assert plain(error) == plain(twin)
+    expected = STATE | {"text": "something happened.", "message": str(error)}
     assert expected == {name: getattr(twin, name) for name in expected}
+
+
+@every_class
+@pytest.mark.parametrize("outcome", ["not_applied", "unknown"])
+def test_every_class_is_rebuilt_from_its_args(kind: type[OmiError], outcome: errors.Outcome) -> None:
+    """The class called with an error's `args` gives the whole error again, as programs do that know no pickle."""
+    error = filled(kind)
+    error.outcome = outcome
+    assert plain(error) == plain(type(error)(*error.args))
+
+
+@every_class
+@pytest.mark.parametrize("outcome", ["not_applied", "unknown"])
+def test_every_class_is_rebuilt_from_json(kind: type[OmiError], outcome: errors.Outcome) -> None:
+    """The name of the class and the `args`, written as JSON and read again, are the whole error."""
+    error = filled(kind)
+    error.outcome = outcome
+    name, args = json.loads(json.dumps([type(error).__name__, error.args], allow_nan=False))
+    assert plain(error) == plain(getattr(omi_async, name)(*args))
+
+
+@every_class
+def test_every_class_takes_new_args(kind: type[OmiError]) -> None:
+    """An error that exists becomes another one by its `args`: Celery sets them on an error made of nothing."""
+    error = filled(kind)
+    blank = kind.__new__(kind)
+    blank.args = error.args
+    assert plain(error) == plain(blank)
+
+
+@every_class
+def test_every_class_is_safe_by_its_text_alone(kind: type[OmiError]) -> None:
+    """What is rebuilt from the text alone never claims that nothing was changed."""
+    assert "unknown" == kind(str(filled(kind))).outcome
 
 
 @every_class
@@ -124,12 +168,28 @@ def test_a_copy_stands_alone(kind: type[OmiError]) -> None:
 
 @every_class
 def test_every_class_has_defaults(kind: type[OmiError]) -> None:
-    """An error of a message alone claims no change, no attempt and no answer."""
+    """An error of a text alone knows no outcome, no attempt and no answer."""
     error = kind("something happened.")
-    assert ("not_applied", False, 0) == (error.outcome, error.retryable, error.attempts)
+    assert ("unknown", False, 0) == (error.outcome, error.retryable, error.attempts)
     assert (None, None, None, None) == (error.operation, error.status, error.detail, error.retry_after)
-    assert ("something happened.",) == error.args
-    assert all(not getattr(error, name) for name in OWN.get(kind.__name__, ()))
+    assert not error.from_intermediary
+    assert all(not getattr(error, name) for name in OWN.get(kind.__name__, ()) if name != "reason")
+
+
+@every_class
+def test_retryable_in_one_question(kind: type[OmiError]) -> None:
+    """`is_retryable` takes any error: ours by their word, others never."""
+    assert omi_async.is_retryable(kind("something happened.", retryable=True))
+    assert not omi_async.is_retryable(kind("something happened."))
+    assert not omi_async.is_retryable(TimeoutError("something happened."))
+
+
+@every_class
+def test_the_short_form_of_every_class(kind: type[OmiError]) -> None:
+    """The `repr` shows class, text, operation and outcome."""
+    error = kind("something happened.", operation="conversations.update", outcome="not_applied")
+    expected = f"{kind.__name__}({str(error)!r}, operation='conversations.update', outcome='not_applied')"
+    assert expected == repr(error)
 
 
 @every_class
@@ -145,6 +205,9 @@ def test_the_text_of_every_class(kind: type[OmiError]) -> None:
         assert (kind.__name__ not in LOCAL) == (sentence in text)
         assert 1 == text.count("something happened.")
         assert "  " not in text
+    elsewhere = str(kind("something happened.", from_intermediary=True))
+    assert "something in between" in elsewhere
+    assert not kind.advice or kind.advice not in elsewhere
 
 
 @every_class

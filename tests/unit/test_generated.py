@@ -17,8 +17,8 @@ pytestmark = pytest.mark.repository
 
 ROOT = Path(__file__).resolve().parents[2]
 
-GENERATED = sorted(["omi_sync/__init__.py", *(made for _, _, made in _generate.CLASSES.values())])
-HAND_WRITTEN = {"_bridge.py", "_generate.py", "__main__.py"}
+GENERATED = sorted(_generate.render())
+HAND_WRITTEN = {"_bridge.py", "_generate.py", "_iterate.py", "__main__.py"}
 
 
 # Freshness
@@ -42,7 +42,6 @@ def test_fresh(name: str) -> None:
 
 def test_set_of_files() -> None:
     """The generator makes a file for each class and one for the package; all else is known as hand-written."""
-    assert GENERATED == sorted(_generate.render())
     assert {"omi_sync/__init__.py", "omi_sync/client.py", "omi_sync/conversations.py"} <= set(GENERATED)
     on_disk = {path.name for path in (ROOT / "omi_sync").glob("*.py")}
     assert {Path(name).name for name in GENERATED} <= on_disk
@@ -123,7 +122,7 @@ def test_superfluous_file_is_found(tree: Path) -> None:
 
 def test_changed_source_is_found_and_mended(tree: Path) -> None:
     """A changed source fails the check with a diff, running the generator mends it, and the check passes."""
-    source = tree / "omi_async" / "conversations.py"
+    source = tree / "omi_async" / "resources" / "conversations.py"
     text = source.read_text(encoding="utf-8")
     source.write_text(text.replace("Rename a conversation", "Retitle a conversation"), encoding="utf-8")
 
@@ -161,20 +160,28 @@ SOURCE = '''"""A module."""
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from .models import Thing
+from aiohttp import ClientSession
+
+from ._late import Room
+from .models.things import Thing
 
 if TYPE_CHECKING:
-    from aiohttp import ClientSession
+    from .resources.small_things import AsyncSmallThings
 
 
 class AsyncOmiClient:
     """A client."""
 
+    small_things: "Room[AsyncSmallThings]" = Room(
+        "omi_async.resources.small_things:AsyncSmallThings", of="_retrier"
+    )
+    """Things that are small."""
+
     def __init__(
         self,
         key: str,
         *,
-        session: "ClientSession | None" = None,
+        session: ClientSession | None = None,
         limit: int = 100,
     ) -> None:
         self._key = key
@@ -204,21 +211,46 @@ class AsyncOmiClient:
         await self.aclose()
 '''
 
+RESOURCE = '''"""A module."""
+
+from ..models.things import Thing
+from ..retry import Retrier
+
+
+class AsyncSmallThings:
+    """Small things."""
+
+    def __init__(self, retrier: Retrier) -> None:
+        self._retrier = retrier
+
+    async def find(self, name: str) -> Thing:
+        """Find one."""
+        return await self._retrier.call(name)
+'''
+
 UNDERSTOOD = '''# Made from omi_async/client.py by: python omi_sync/_generate.py
 # Change the original and run it again; changes made here are lost.
 
 """The client for synchronous code."""
 
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from omi_async import AsyncOmiClient, Thing
+from omi_async._late import Room
+from omi_async.client import AsyncOmiClient
+from omi_async.models.things import Thing
 
 from ._bridge import Bridge
+
+if TYPE_CHECKING:
+    from .small_things import SmallThings
 
 
 class OmiClient:
     """A client."""
+
+    small_things: "Room[SmallThings]" = Room("omi_sync.small_things:SmallThings", of="_bridge")
+    """Things that are small."""
 
     def __init__(
         self,
@@ -257,21 +289,100 @@ class OmiClient:
 '''
 
 
-def generated(folder: Path, source: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """What the generator makes of one small source."""
-    path, made = "omi_async/client.py", "omi_sync/client.py"
-    (folder / "omi_async").mkdir()
-    (folder / path).write_text(source, encoding="utf-8")
-    exports = '"""A package."""\n\n__all__ = ["AsyncOmiClient", "Thing", "__version__"]\n'
-    (folder / "omi_async" / "__init__.py").write_text(exports, encoding="utf-8")
-    monkeypatch.setattr(_generate, "CLASSES", {path: ("AsyncOmiClient", "OmiClient", made)})
-    monkeypatch.setattr(_generate, "LOADED_LATE", {})
-    return _generate.render(folder)[made]
+UNDERSTOOD_RESOURCE = '''# Made from omi_async/resources/small_things.py by: python omi_sync/_generate.py
+# Change the original and run it again; changes made here are lost.
+
+"""The small things resource for synchronous code."""
+
+from omi_async.client import AsyncOmiClient
+from omi_async.models.things import Thing
+
+from ._bridge import Bridge
 
 
-def test_small_source_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The source that the refusals start from is translated as it should be."""
-    assert UNDERSTOOD == generated(tmp_path, SOURCE, monkeypatch)
+class SmallThings:
+    """Small things."""
+
+    def __init__(self, bridge: Bridge[AsyncOmiClient]) -> None:
+        self._bridge = bridge
+
+    def find(self, name: str) -> Thing:
+        """Find one."""
+        coroutine = self._bridge.target.small_things.find(name)
+        return self._bridge.run(coroutine)
+'''
+
+EXPORTS = '''"""A package."""
+
+from .client import AsyncOmiClient
+
+__all__ = ["AsyncOmiClient", "AsyncSmallThings", "Thing"]
+'''
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small asynchronous side: a client and one resource."""
+    sources = {"__init__": EXPORTS, "client": SOURCE, "resources/small_things": RESOURCE}
+    (tmp_path / "omi_async" / "resources").mkdir(parents=True)
+    for name, text in sources.items():
+        (tmp_path / "omi_async" / f"{name}.py").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(_generate, "CLASSES", {_generate.CLIENT: _generate.CLASSES[_generate.CLIENT]})
+    return tmp_path
+
+
+def generated(folder: Path, source: str = SOURCE, resource: str = RESOURCE) -> dict[str, str]:
+    """What the generator makes of one small side."""
+    (folder / "omi_async" / "client.py").write_text(source, encoding="utf-8")
+    (folder / "omi_async" / "resources" / "small_things.py").write_text(resource, encoding="utf-8")
+    return _generate.render(folder)
+
+
+def test_small_source_is_understood(folder: Path) -> None:
+    """The source that the refusals start from is translated as it should be, resource and package included."""
+    files = generated(folder)
+    assert UNDERSTOOD == files["omi_sync/client.py"]
+    assert UNDERSTOOD_RESOURCE == files["omi_sync/small_things.py"]
+    assert {"omi_sync/__init__.py", "omi_sync/client.py", "omi_sync/small_things.py"} == set(files)
+    package = files["omi_sync/__init__.py"]
+    assert (
+        """if TYPE_CHECKING:
+    from omi_async import (
+        Thing,
+    )
+
+    from .small_things import SmallThings
+
+__all__ = [
+    "OmiClient",
+    "SmallThings",
+    "Thing",
+]
+"""
+        in package
+    )
+    assert (
+        """_HOMES = {
+    "SmallThings": "omi_sync.small_things",
+}
+"""
+        in package
+    )
+
+
+def test_a_further_resource_needs_no_word_to_the_generator(folder: Path) -> None:
+    """An attribute of the client is all that the generator is told of a resource."""
+    first = SOURCE.index("    small_things:")
+    attribute = SOURCE[first : SOURCE.index("    def __init__")]
+    source = SOURCE.replace(attribute, attribute + attribute.replace("small", "large").replace("Small", "Large"))
+    large = folder / "omi_async" / "resources" / "large_things.py"
+    large.write_text(RESOURCE.replace("Small", "Large"), encoding="utf-8")
+    files = generated(folder, source)
+    assert UNDERSTOOD_RESOURCE.replace("small", "large").replace("Small", "Large") == files["omi_sync/large_things.py"]
+    assert UNDERSTOOD_RESOURCE == files["omi_sync/small_things.py"]
+    client = files["omi_sync/client.py"]
+    assert '    large_things: "Room[LargeThings]" = Room("omi_sync.large_things:LargeThings", of="_bridge")\n' in client
+    assert "    from .large_things import LargeThings\n    from .small_things import SmallThings\n" in client
 
 
 FETCH = "    async def fetch(self, number: int, *, deep: bool = False) -> Thing:"
@@ -298,10 +409,10 @@ REFUSALS = [
     ("decorator that is called", FETCH, f"    @cache(3)\n{FETCH}", "no decorator but property"),
     ("unknown dunder", "async def fetch(", "async def __call__(", "__call__ has no agreed form"),
     ("another unknown dunder", "async def fetch(", "def __getitem__(", "__getitem__ has no agreed form"),
-    ("unknown attribute", FETCH, f"    size: int\n\n{FETCH}", "attribute size is not one of a known resource"),
-    ("attribute with a value", FETCH, f"    size: int = 3\n\n{FETCH}", "only annotated attributes"),
-    ("plain attribute", FETCH, f"    size = 3\n\n{FETCH}", "only annotated attributes"),
-    ("nested class", FETCH, f"    class Inner:\n        pass\n\n{FETCH}", "only annotated attributes"),
+    ("unknown attribute", FETCH, f"    size: int\n\n{FETCH}", "only resources and methods are understood"),
+    ("attribute with a value", FETCH, f"    size: int = 3\n\n{FETCH}", "only resources and methods are understood"),
+    ("plain attribute", FETCH, f"    size = 3\n\n{FETCH}", "only resources and methods are understood"),
+    ("nested class", FETCH, f"    class Inner:\n        pass\n\n{FETCH}", "only resources and methods are understood"),
     ("generator", "return await self._fetch(number, deep)", "yield number", "fetch: generators are not understood"),
     ("exit that does more", EXIT, f"{EXIT}        self._key = ''\n", "__aexit__ may only close"),
     ("exit that does less", EXIT, "        pass\n", "__aexit__ may only close"),
@@ -340,33 +451,43 @@ GUESSES = [
         *(pytest.param(*case, id=name) for name, *case in [*REFUSALS, *GUESSES]),
     ],
 )
-def test_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, why: str) -> None:
+def test_refused(folder: Path, old: str, new: str, why: str) -> None:
     """A source with something that has no agreed form is refused with the place and the reason, not guessed at."""
     assert 1 <= SOURCE.count(old)
     doctored = SOURCE.replace(old, new, 1).replace("import Thing", "import Thing, AsyncIterator")
     with pytest.raises(_generate.RefusedError) as refusal:
-        generated(tmp_path, doctored, monkeypatch)
+        generated(folder, doctored)
     assert "omi_async/client.py:" in str(refusal.value)
     assert why in str(refusal.value)
 
 
-def test_dropped_parameter_of_several_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused_in_a_resource(folder: Path) -> None:
+    """What has no agreed form in a resource is refused with the place in the resource's file."""
+    with pytest.raises(_generate.RefusedError, match=r"omi_async/resources/small_things\.py:13: find has no docstring"):
+        generated(folder, resource=RESOURCE.replace('        """Find one."""\n', ""))
+    with pytest.raises(
+        _generate.RefusedError, match=r"omi_async/resources/small_things\.py: no class AsyncSmallThings"
+    ):
+        generated(folder, resource=RESOURCE.replace("AsyncSmallThings", "SmallThings"))
+
+
+def test_dropped_parameter_of_several_lines(folder: Path) -> None:
     """A dropped parameter may take several lines: all of them go, and the result is the same as with one."""
-    long = SOURCE.replace('"ClientSession | None" = None', '(\n            "ClientSession | None"\n        ) = None')
-    assert UNDERSTOOD == generated(tmp_path, long, monkeypatch)
+    long = SOURCE.replace("ClientSession | None = None", "(\n            ClientSession | None\n        ) = None")
+    assert long != SOURCE
+    assert UNDERSTOOD == generated(folder, long)["omi_sync/client.py"]
 
 
-def test_package_without_exports_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_package_without_exports_is_refused(folder: Path) -> None:
     """Without a list of public names there is nothing to make the synchronous package of."""
-    (tmp_path / "omi_async").mkdir()
-    (tmp_path / "omi_async" / "__init__.py").write_text('"""A package."""\n', encoding="utf-8")
-    monkeypatch.setattr(_generate, "CLASSES", {})
+    (folder / "omi_async" / "__init__.py").write_text('"""A package."""\n', encoding="utf-8")
     with pytest.raises(_generate.RefusedError, match="no __all__"):
-        _generate.render(tmp_path)
+        _generate.render(folder)
 
 
-def test_missing_source_is_not_silent(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["client", "resources/small_things", "__init__"])
+def test_missing_source_is_not_silent(folder: Path, name: str) -> None:
     """A source file that is not there is an error, not an empty result."""
-    (tmp_path / "omi_async").mkdir()
+    (folder / "omi_async" / f"{name}.py").unlink()
     with pytest.raises(FileNotFoundError):
-        _generate.render(tmp_path)
+        _generate.render(folder)

@@ -4,19 +4,22 @@ from typing import Any
 
 import pytest
 
-from omi_async import Conversation, InvalidRequestError, NotFoundError, PermissionDeniedError, _protocol
+from omi_async import Conversation, InvalidRequestError, NotFoundError, PermissionDeniedError
 from omi_async.sandbox import Sandbox
+from tests.support import inside
 from tests.support.sides import Side
 
 
 @pytest.mark.parametrize(("transcript", "query"), [(False, ""), (True, "?include_transcript=true")])
 def test_request(transcript: bool, query: str) -> None:
     """A read asks for the transcript only where it is wanted, sends no body and counts as a read."""
-    request = _protocol.get_conversation("conv_1", transcript)
-    assert isinstance(request, _protocol.Request)
+    request = inside.get_conversation("conv_1", transcript)
+    assert isinstance(request, inside.Request)
     assert ("conversations.get", "GET") == (request.operation, request.method)
     assert f"/v1/dev/user/conversations/conv_1{query}" == request.path
-    assert (None, "reads", "none") == (request.body, request.policy, request.effect)
+    assert (None, "none") == (request.body, request.effect)
+    reads = "reads /v1/dev/user/conversations"
+    assert ((f"{reads} with transcripts", reads) if transcript else (reads,)) == request.windows
 
 
 @pytest.mark.parametrize(
@@ -31,7 +34,7 @@ def test_request(transcript: bool, query: str) -> None:
 )
 def test_refusals(arguments: Any, kind: type[Exception], name: str) -> None:
     """A bad argument is refused by its name."""
-    refusal = _protocol.get_conversation(*arguments)
+    refusal = inside.get_conversation(*arguments)
     assert kind is type(refusal)
     assert name in str(refusal)
 

@@ -161,18 +161,48 @@ async def test_gaps(path: Path, order: int) -> None:
     assert list(positions) == found[::order]
 
 
+@pytest.mark.parametrize("status", ["done", "unconfirmed"])
+@pytest.mark.parametrize("first", [None, "unknown"])
+async def test_the_last_write_wins(path: Path, status: str, first: str | None) -> None:
+    """A write that is done is made again if an earlier one to the same id is: else the earlier one came last."""
+    journal = Journal(path, job="update")
+    for position, record_id in enumerate(["a", "b", "a", "a", "b"]):
+        await journal.intend(position, record_id, DIGEST)
+    if first is not None:
+        await settle(journal, 0, first, settled=False)
+    await settle(journal, 1)
+    await settle(journal, 2, status)
+    await settle(journal, 3, "failed")
+    await settle(journal, 4)
+    await journal.aclose()
+    journal = Journal(path, job="update")
+    found = [
+        journal.recall(position, record_id, DIGEST) for position, record_id in enumerate(["a", "b", "a", "a", "b"])
+    ]
+    counts = journal.counts()
+    await journal.aclose()
+    assert [
+        Entry(first, False),
+        Entry("done", True),
+        Entry(status, False),
+        Entry("failed", True),
+        Entry("done", True),
+    ] == found
+    assert {"done": 2, "failed": 1} == counts
+
+
 async def test_nothing_else_is_kept(path: Path) -> None:
     """The file holds positions, ids, digests, statuses, attempts and facts about the job: no place for a text."""
     await written(path, 1)
     connection = sqlite3.connect(path)
-    assert ["position", "conversation_id", "digest", "status", "settled", "attempts"] == [
+    assert ["position", "id", "digest", "status", "settled", "attempts"] == [
         row[1] for row in connection.execute("PRAGMA table_info(items)")
     ]
     assert (0, "conv_0", DIGEST, "done", 1, 1) == connection.execute("SELECT * FROM items").fetchone()
     notes = dict(connection.execute("SELECT name, value FROM meta"))
     connection.close()
     assert {"format", "job", "created", "opened"} == set(notes)
-    assert (1, "delete") == (notes["format"], notes["job"])
+    assert (2, "delete") == (notes["format"], notes["job"])
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no file modes")
@@ -422,12 +452,40 @@ async def test_damage_found_later(path: Path) -> None:
     await journal.aclose()
 
 
+def first_format(path: Path, *, job: str) -> None:
+    """Make a closed journal one of the first format."""
+    edit(path, "ALTER TABLE items RENAME COLUMN id TO conversation_id")
+    edit(path, "UPDATE meta SET value = ? WHERE name = 'job'", job)
+    edit(path, "UPDATE meta SET value = 1 WHERE name = 'format'")
+
+
+async def test_older_format(path: Path) -> None:
+    """A journal of the first format, which knew conversations alone, goes on as one of this format."""
+    await written(path, 3, job="conversations.delete")
+    first_format(path, job="delete")
+    for _ in range(2):
+        journal = Journal(path, job="conversations.delete")
+        assert {"done": 3} == journal.counts()
+        assert [Entry("done", True)] * 3 + [None] == [recall(journal, position) for position in range(4)]
+        await journal.aclose()
+
+
+async def test_older_format_of_another_job(path: Path) -> None:
+    """A journal of the first format is left as it is by every other kind of job."""
+    await written(path, 1, job="conversations.delete")
+    first_format(path, job="delete")
+    before = path.read_bytes()
+    for job in ("conversations.update", "memories.delete"):
+        refused(path, "belongs to another kind of job (delete, not ", job=job)
+    assert before == path.read_bytes()
+
+
 async def test_newer_format(path: Path) -> None:
     """A journal of a later version is left to that version."""
     await written(path, 1)
-    edit(path, "UPDATE meta SET value = 2 WHERE name = 'format'")
+    edit(path, "UPDATE meta SET value = 3 WHERE name = 'format'")
     before = path.read_bytes()
-    refused(path, "has the format 2", "knows 1", "Nothing is lost")
+    refused(path, "has the format 3", "knows 2", "Nothing is lost")
     assert before == path.read_bytes()
 
 

@@ -20,14 +20,15 @@ from omi_async import (
     InvalidRequestError,
     RateLimitError,
     ResponseError,
-    _protocol,
 )
+from omi_async.paging import ByTime
 from omi_async.sandbox import Sandbox, SandboxConversation
 from omi_async.sandbox.allowance import Allowance, ApiKey
 from omi_async.sandbox.api import Api, Incoming
 from omi_async.sandbox.conversations import CONVERSATION, Conversations
 from omi_async.sandbox.store import Store
 from omi_sync import OmiClient
+from tests.support import inside
 from tests.support.clock import VirtualClock
 from tests.support.raw import RawServer, answer, conversation
 from tests.support.replies import in_turn
@@ -37,9 +38,9 @@ from tests.support.sides import KEY, Side
 NOON = datetime(2026, 9, 1, 12, tzinfo=UTC)
 
 
-def select(**settings: Any) -> _protocol.Selection:
+def select(**settings: Any) -> ByTime[Conversation]:
     filters = dict.fromkeys(["start_date", "end_date", "categories", "folder_id", "starred", "page_size"])
-    return _protocol.selection(**{**filters, "include_transcript": False, **settings})
+    return inside.conversation_pages(**{**filters, "include_transcript": False, **settings})
 
 
 def listed(client: Any, **settings: Any) -> Any:
@@ -66,6 +67,8 @@ async def ids(side: Side, listing: Any, most: int = 10_000) -> list[str]:
     [
         ({}, {"limit": "100"}),
         ({"page_size": 7}, {"limit": "7"}),
+        ({"page_size": 200}, {"limit": "200"}),
+        ({"page_size": 200, "include_transcript": True}, {"limit": "200", "include_transcript": "true"}),
         ({"include_transcript": True}, {"limit": "25", "include_transcript": "true"}),
         ({"start_date": NOON}, {"start_date": "2026-09-01T12:00:00Z", "limit": "100"}),
         (
@@ -82,13 +85,15 @@ async def ids(side: Side, listing: Any, most: int = 10_000) -> list[str]:
 )
 def test_request(settings: dict[str, Any], filters: dict[str, str]) -> None:
     """A page is asked for with the given filters and nothing else, quoted so that they arrive as they are."""
-    selection = select(**settings)
-    request = _protocol.list_conversations(selection, selection.end_date, 50)
+    request = select(**settings).request()
     path, _, query = request.path.partition("?")
     assert ("conversations.list", "GET", "/v1/dev/user/conversations") == (request.operation, request.method, path)
-    assert {**filters, "offset": "50"} == dict(parse_qsl(query, strict_parsing=True))
+    assert {**filters, "offset": "0"} == dict(parse_qsl(query, strict_parsing=True))
     assert request.path.isascii()
-    assert (None, "reads", "none") == (request.body, request.policy, request.effect)
+    assert (None, "none") == (request.body, request.effect)
+    reads = "reads /v1/dev/user/conversations"
+    own = (f"{reads} with transcripts",) if settings.get("include_transcript") else ()
+    assert (*own, reads) == request.windows
 
 
 @pytest.mark.parametrize(
@@ -116,9 +121,9 @@ def test_request(settings: dict[str, Any], filters: dict[str, str]) -> None:
         ({"folder_id": "\ud800"}, InvalidRequestError, "folder_id must not contain lone surrogates"),
         ({"starred": 1}, TypeError, "starred must be True or False"),
         ({"include_transcript": None}, TypeError, "include_transcript must be"),
-        ({"page_size": 0}, InvalidRequestError, "page_size must be from 1 to 100"),
-        ({"page_size": 101}, InvalidRequestError, "page_size must be from 1 to 100"),
-        ({"page_size": 26, "include_transcript": True}, InvalidRequestError, "page_size must be from 1 to 25"),
+        ({"page_size": 0}, InvalidRequestError, "page_size must be from 1 to 200"),
+        ({"page_size": 201}, InvalidRequestError, "page_size must be from 1 to 200"),
+        ({"page_size": 201, "include_transcript": True}, InvalidRequestError, "page_size must be from 1 to 200"),
         ({"page_size": True}, TypeError, "page_size must be an int"),
         ({"page_size": "5"}, TypeError, "page_size must be an int"),
         ({"limit": 0}, InvalidRequestError, "limit must be at least 1"),
@@ -274,7 +279,7 @@ class Server:
     """What it understands of a query."""
     requests: int = 0
 
-    async def call(self, request: _protocol.Request[Any], timeout: object, retry: object) -> Any:
+    async def call(self, request: inside.Request[Any], timeout: object, retry: object) -> Any:
         self.requests += 1
         assert self.requests < 5000, "it does not end"
         self.change(self.requests)
@@ -296,10 +301,10 @@ class Server:
             )
         )
         assert 200 == reply.status
-        return _protocol.read(request, _protocol.Answer(200, body=reply.body))
+        return inside.read(request, inside.Answer(200, body=reply.body))
 
 
-def listing_of(server: Server, **settings: Any) -> AsyncListing:
+def listing_of(server: Server, **settings: Any) -> AsyncListing[Conversation]:
     limit = settings.pop("limit", None)
     return AsyncListing(server, select(**settings), limit, None, None)  # type: ignore[arg-type]
 
@@ -432,12 +437,12 @@ async def test_servers_of_another_order(order: str) -> None:
         random.Random(3).shuffle(made)
 
     class Unordered:
-        async def call(self, request: _protocol.Request[Any], timeout: object, retry: object) -> Any:
+        async def call(self, request: inside.Request[Any], timeout: object, retry: object) -> Any:
             query = dict(parse_qsl(request.path.partition("?")[2]))
             end = datetime.fromisoformat(query.get("end_date", "9000-01-01T00:00:00Z"))
             kept = [row for row in made if datetime.fromisoformat(row["created_at"]) <= end]
             pages.append(kept[int(query["offset"]) :][: int(query["limit"])])
-            return _protocol.read(request, _protocol.Answer(200, body=answer_body(pages[-1])))
+            return inside.read(request, inside.Answer(200, body=answer_body(pages[-1])))
 
     listing = AsyncListing(Unordered(), select(page_size=10), None, None, None)  # type: ignore[arg-type]
     assert {row["id"] for row in made} == {each.id async for each in listing}

@@ -1,17 +1,24 @@
-"""What the gate of a rate policy learns and when it opens."""
+"""What the gate of a rate window learns and when it opens."""
+
+from types import SimpleNamespace
 
 import pytest
 
-from omi_async import AsyncOmiClient, RateLimitError
+from omi_async import AsyncOmiClient, RateLimitError, pacing
 from omi_async.pacing import Gate
 from tests.support.sides import KEY
 
 
 class Time:
     now = 1000.0
+    asleep = 0.0
+    """Seconds that the client's own clock has missed."""
 
     def __call__(self) -> float:
         return self.now
+
+    def day(self) -> float:
+        return 1_000_000.0 + self.now + self.asleep
 
 
 def refusal(retry_after: float | None, limit: int | None = 25) -> RateLimitError:
@@ -21,8 +28,10 @@ def refusal(retry_after: float | None, limit: int | None = 25) -> RateLimitError
 
 
 @pytest.fixture
-def time() -> Time:
-    return Time()
+def time(monkeypatch: pytest.MonkeyPatch) -> Time:
+    made = Time()
+    monkeypatch.setattr(pacing, "time", SimpleNamespace(time=made.day))
+    return made
 
 
 @pytest.fixture
@@ -99,7 +108,7 @@ def test_no_limit_told(gate: Gate, time: Time, limit: int | None) -> None:
     assert 0.0 == gate.closed_for()
 
 
-def test_learns_anew(gate: Gate, time: Time) -> None:
+def test_learns_again(gate: Gate, time: Time) -> None:
     """When the server turns out to allow less, or longer, the new lesson replaces the old one."""
     send(gate, time, 101)
     gate.refused(refusal(60.0, 100))
@@ -130,10 +139,22 @@ def test_taken_back(gate: Gate, time: Time) -> None:
     send(gate, time, 26)
     gate.refused(refusal(3600.0))
     time.now += 3601.0
-    send(gate, time, 25)
-    gate.unsent()
+    send(gate, time, 24)
+    gate.unsent(gate.sent())
     assert 0.0 == gate.closed_for()
     send(gate, time, 1)
+    assert 3601.0 == gate.closed_for()
+
+
+def test_taken_back_too_late(gate: Gate, time: Time) -> None:
+    """A request of an earlier window that turns out not to have left gives nothing back of the present one."""
+    send(gate, time, 26)
+    gate.refused(refusal(3600.0))
+    time.now += 3601.0
+    earlier = gate.sent()
+    time.now += 3601.0
+    send(gate, time, 25)
+    gate.unsent(earlier)
     assert 3601.0 == gate.closed_for()
 
 
@@ -142,14 +163,14 @@ def test_taken_back_of_too_many(gate: Gate, time: Time) -> None:
     send(gate, time, 26)
     gate.refused(refusal(3600.0))
     time.now += 3601.0
-    send(gate, time, 28)  # repeated attempts are made without asking the gate
-    gate.unsent()
+    send(gate, time, 27)  # repeated attempts are made without asking the gate
+    gate.unsent(gate.sent())
     assert 3601.0 == gate.closed_for()
 
 
 def test_nothing_to_take_back(gate: Gate) -> None:
     """Taking back before anything was sent is harmless."""
-    gate.unsent()
+    gate.unsent(0.0)
     assert 0.0 == gate.closed_for()
 
 
@@ -164,6 +185,37 @@ def test_refused_by_word(gate: Gate, time: Time) -> None:
     assert 0.0 == gate.closed_for()
 
 
+def test_a_machine_that_sleeps(gate: Gate, time: Time) -> None:
+    """A gate opens by the time of day where the client's own clock stood still, by either way of closing."""
+    send(gate, time, 26)
+    gate.refused(refusal(3600.0))
+    time.asleep += 3590.0
+    assert (10.0, 11.0) == (gate.refused_for(), gate.closed_for())
+    time.asleep += 11.0
+    assert 0.0 == gate.closed_for()
+    time.now += 3601.0
+    send(gate, time, 25)
+    assert 3601.0 == gate.closed_for()
+    time.asleep += 3601.0
+    assert 0.0 == gate.closed_for()
+
+
+def test_a_clock_that_is_set_back(gate: Gate, time: Time) -> None:
+    """A gate does not close for longer because somebody sets the time of day back."""
+    gate.refuse(600.0)
+    time.asleep -= 86_400.0
+    assert (600.0, 601.0) == (gate.refused_for(), gate.closed_for())
+
+
+@pytest.mark.parametrize("limit", [25, None])
+def test_a_day_at_most(gate: Gate, time: Time, limit: int | None) -> None:
+    """No word of a server closes a gate for longer than a day, or makes a window longer than one."""
+    send(gate, time, 26)
+    gate.refused(refusal(10.0 * 86_400.0, limit))
+    assert (86_400.0, 86_401.0) == (gate.refused_for(), gate.closed_for())
+    assert (None if limit is None else 86_400.0) == gate.window
+
+
 def test_much_is_forgotten(gate: Gate, time: Time) -> None:
     """A window with a large allowance is measured too short at worst, which costs a refusal."""
     send(gate, time, 10_001, every=1.0)
@@ -174,7 +226,7 @@ def test_much_is_forgotten(gate: Gate, time: Time) -> None:
 
 
 async def test_gates_of_a_client() -> None:
-    """Each of the server's policies has a gate of its own, shared by all calls of one client and by no other."""
+    """Each of the server's windows has a gate of its own, shared by all calls of one client and by no other."""
     async with AsyncOmiClient(KEY) as one, AsyncOmiClient(KEY) as other:
         writes = one._retrier.gate("writes")
         writes.refuse(100.0)

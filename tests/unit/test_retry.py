@@ -26,6 +26,7 @@ from omi_async import (
     RequestTimeoutError,
     ResponseError,
     RetryPolicy,
+    RouteNotFoundError,
     ServerError,
     StatusError,
     Timeout,
@@ -50,7 +51,14 @@ Outcome = Callable[[Request[Any]], Answer | OmiError]
 """What one attempt ends with."""
 
 
-def status(code: int, body: bytes = b"", /, **headers: str) -> Outcome:
+def said(code: int) -> bytes:
+    """The API's own words with a status."""
+    return b'{"detail": "Conversation not found"}' if code == 404 else b'{"detail": "No."}'
+
+
+def status(code: int, body: bytes | None = None, /, **headers: str) -> Outcome:
+    """An answer of the API; a `body` may come from anywhere."""
+    body = said(code) if body is None else body
     named = CIMultiDict({name.replace("_", "-"): value for name, value in headers.items()})
     return lambda request: Answer(code, named, body)
 
@@ -66,7 +74,7 @@ def disconnect(request: Request[Any]) -> OmiError:
 
 
 def refused_connection(request: Request[Any]) -> OmiError:
-    return TransportError("no connection could be made.", retryable=True)
+    return TransportError("no connection could be made.", outcome="not_applied", retryable=True)
 
 
 def timed_out(request: Request[Any]) -> OmiError:
@@ -74,12 +82,12 @@ def timed_out(request: Request[Any]) -> OmiError:
 
 
 def closed(request: Request[Any]) -> OmiError:
-    return ClientClosedError("the client is closed.")
+    return ClientClosedError("the client is closed.", outcome="not_applied")
 
 
 @attrs.define
 class FakeTransport:
-    """Plays `outcomes`, the last one for ever; each attempt takes `duration` seconds or what is left of the call."""
+    """Plays `outcomes`, the last one forever; each attempt takes `duration` seconds or what is left of the call."""
 
     clock: VirtualClock
     outcomes: Sequence[Outcome]
@@ -105,7 +113,7 @@ class FakeTransport:
     async def pause(self, waiting: Awaitable[Any]) -> None:
         await waiting
         if self.closes:
-            raise ClientClosedError("the client is closed.")
+            raise ClientClosedError("the client is closed.", outcome="not_applied")
 
 
 @attrs.define
@@ -260,7 +268,7 @@ async def test_success_after_failures(operation: str, failures: int) -> None:
     """A call succeeds as soon as one attempt does."""
     inside = setup(*[status(503)] * failures, ok, attempts=6)
     result = await inside.call(operation)
-    assert "conv_1" == (result.conversation_id if operation == "delete" else result.id)
+    assert "conv_1" == result.id
     assert failures + 1 == inside.sent
 
 
@@ -281,10 +289,23 @@ async def test_policy_of_one_call() -> None:
 
 @pytest.mark.parametrize("code", [400, 401, 402, 403, 404, 405, 409, 410, 413, 422, 451, 501, 505, 511, 301, 999])
 async def test_not_repeated(operation: str, code: int) -> None:
-    """What the server refused, or answers the same for ever, is asked once."""
+    """What the server refused, or answers the same forever, is asked once."""
     inside = setup(status(code), attempts=5)
     await inside.fail(operation)
     assert (1, []) == (inside.sent, inside.clock.sleeps)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"null", b"{}", b'{"error": "no"}', b'{"detail": ""}'])
+@pytest.mark.parametrize("code", [400, 401, 402, 403, 404, 405, 409, 410, 413, 422, 451])
+async def test_word_of_something_in_between(operation: str, code: int, body: bytes) -> None:
+    """A refusal that is not the API's own has let nothing through, and may be over the next time."""
+    inside = setup(status(code, body))
+    error = await inside.fail(operation)
+    assert (3, 3, code) == (inside.sent, error.attempts, error.status)
+    assert ("not_applied", True, True) == (error.outcome, error.retryable, error.from_intermediary)
+    inside = setup(disconnect, status(code, body), status(code, body), attempts=3)
+    error = await inside.fail(operation)
+    assert ("unknown", True, True) == (error.outcome, error.retryable, error.from_intermediary)
 
 
 @pytest.mark.scenario(80)
@@ -354,10 +375,17 @@ async def test_closed_while_waiting(operation: str, first: Outcome, outcome: str
     ],
 )
 async def test_fresh_connection(operation: str, first: Outcome, fresh: bool) -> None:
-    """After an attempt that may have arrived the next one asks for a new connection; the first one never does."""
+    """After an attempt that may have arrived the next one asks for a new connection; the first one does not."""
     inside = setup(first, ok)
     await inside.call(operation)
     assert [False, fresh] == [attempt.fresh for attempt in inside.transport.attempts]
+
+
+async def test_fresh_connection_for_what_is_done_once() -> None:
+    """An operation that could not be repeated asks for a new connection every time."""
+    inside = setup(status(429), refused_connection, ok)
+    await inside.call("create")
+    assert [True, True, True] == [attempt.fresh for attempt in inside.transport.attempts]
 
 
 @pytest.mark.parametrize("outcomes", [[status(500)], [disconnect, status(404)], [status(429), refused_connection]])
@@ -631,12 +659,12 @@ async def test_budget_after_one_call(outcomes: list[Outcome], left: int) -> None
 async def test_unconfirmed_deletion_is_a_success() -> None:
     """A retry that finds the conversation gone gets back what it cost, like any other that succeeds."""
     inside = setup(status(500), status(404))
-    assert Deletion(conversation_id="conv_1", confirmed=False) == await inside.call("delete")
+    assert Deletion(id="conv_1", confirmed=False) == await inside.call("delete")
     assert Budget.FULL == inside.tokens
 
 
 async def test_recovering_retries_never_spend_the_budget() -> None:
-    """A server that fails every first attempt and answers every second one can do so for ever."""
+    """A server that fails every first attempt and answers every second one can do so forever."""
     inside = setup(*[status(500), ok] * 200)
     for _ in range(200):
         await inside.call()
@@ -667,6 +695,8 @@ async def test_calls_at_once_share_the_budget() -> None:
 NAMES: dict[str, Outcome] = {
     "ok": ok,
     "404": status(404),
+    "no route": status(404, b'{"detail": "Not Found"}'),
+    "404 of a proxy": status(404, b"<html>"),
     "401": status(401),
     "429": status(429),
     "500": status(500),
@@ -684,10 +714,11 @@ def verdict(effect: str, outcomes: Sequence[str], attempts: int) -> Verdict:
     An attempt of a write may have changed something if it was lost on the way back or ended in a 500. The first
     attempt that ends the call decides what is said: a success, a refusal, the last one allowed, or one that may have
     changed something where a second change would do harm. It is certain that nothing was changed only if no attempt
-    can have changed anything. A deletion that finds nothing after one that may have removed it is a success.
+    can have changed anything. A deletion that finds nothing after one that may have removed it is a success, if it was
+    the API that found nothing. What something in between says ends nothing.
     """
     suspicious = set() if effect == "none" else {"500", "disconnect"}
-    final = {"ok", "404", "401"} | (suspicious if effect == "once" else set())
+    final = {"ok", "404", "no route", "401"} | (suspicious if effect == "once" else set())
     (end,) = [number for number, outcome in enumerate(outcomes, 1) if outcome in final or number == attempts][:1]
     last, before = outcomes[end - 1], set(outcomes[: end - 1])
     if last == "ok":
@@ -699,6 +730,8 @@ def verdict(effect: str, outcomes: Sequence[str], attempts: int) -> Verdict:
 
 ERRORS: dict[str, type[OmiError]] = {
     "404": NotFoundError,
+    "no route": RouteNotFoundError,
+    "404 of a proxy": NotFoundError,
     "401": AuthenticationError,
     "429": RateLimitError,
     "500": ServerError,
@@ -726,7 +759,7 @@ async def observed(operation: str, outcomes: Sequence[str], attempts: int) -> Ve
 
 @pytest.mark.scenario(64, 65, 66, 67, 68, 69)
 def test_every_short_sequence(specimen: Specimen) -> None:
-    """For all 343 ways in which three attempts can end, the call says what the rules say."""
+    """For all ways in which three attempts can end, the call says what the rules say."""
     for outcomes in itertools.product(NAMES, repeat=3):
         expected = verdict(specimen.effect, outcomes, 3)
         assert (outcomes, expected) == (outcomes, finish(observed(specimen.name, outcomes, 3)))
@@ -758,6 +791,10 @@ def test_every_sequence(specimen: Specimen, outcomes: list[str]) -> None:
         (["500", "404"], ("success", "unconfirmed", 2)),
         (["disconnect", "404"], ("success", "unconfirmed", 2)),
         (["429", "404"], ("404", "not_applied", 2)),
+        (["500", "no route"], ("no route", "unknown", 2)),
+        (["500", "404 of a proxy", "404"], ("success", "unconfirmed", 3)),
+        (["500", "404 of a proxy", "404 of a proxy"], ("404 of a proxy", "unknown", 3)),
+        (["404 of a proxy", "404"], ("404", "not_applied", 2)),
         (["refused connection", "404"], ("404", "not_applied", 2)),
         (["500", "401"], ("401", "unknown", 2)),
         (["500", "429", "refused connection"], ("refused connection", "unknown", 3)),
@@ -786,16 +823,28 @@ def test_the_rules_of_other_effects(effect: str, outcomes: list[str], expected: 
     assert expected == verdict(effect, outcomes, 3)
 
 
-@pytest.mark.parametrize("gone", [404, 410])
-@pytest.mark.parametrize("doubt", [status(500), status(408), status(200, b"not JSON"), disconnect, timed_out])
-async def test_gone_after_doubt(operation: str, gone: int, doubt: Outcome) -> None:
+DOUBTS = [status(500), status(408), status(408, b""), status(200, b"not JSON"), disconnect, timed_out]
+
+
+@pytest.mark.parametrize("doubt", DOUBTS)
+async def test_gone_after_doubt(operation: str, doubt: Outcome) -> None:
     """After an attempt in doubt, a missing record ends a deletion well and an update in doubt."""
-    inside = setup(doubt, status(gone))
+    inside = setup(doubt, status(404))
     if operation == "delete":
-        assert Deletion(conversation_id="conv_1", confirmed=False) == await inside.call("delete")
+        assert Deletion(id="conv_1", confirmed=False) == await inside.call("delete")
     else:
         error = await inside.fail("update")
-        assert (gone, "unknown", 2) == (error.status, error.outcome, error.attempts)
+        assert (404, "unknown", 2) == (error.status, error.outcome, error.attempts)
+
+
+@pytest.mark.parametrize("doubt", DOUBTS)
+@pytest.mark.parametrize(
+    ("code", "body"), [(404, b'{"detail": "Memory not found"}'), (404, b'{"detail": "Not Found"}'), (410, None)]
+)
+async def test_not_gone_after_doubt(operation: str, code: int, body: bytes | None, doubt: Outcome) -> None:
+    """Only the API's own sentence about this record means that it is gone: all else leaves a deletion in doubt."""
+    error = await setup(doubt, status(code, body)).fail(operation)
+    assert (code, "unknown") == (error.status, error.outcome)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Settings of a client: keys, base URLs, time-outs, retries, names, and where they come from."""
+"""Settings of a client: keys, base URLs, timeouts, retries, names, and where they come from."""
 
 import asyncio
 import math
@@ -314,7 +314,7 @@ def test_a_base_url_is_good_or_refused(url: str) -> None:
     assert str(shown.raw_host) in url.lower() or not url
 
 
-# Time-outs, retries and other numbers
+# Timeouts, retries and other numbers
 
 
 def label(value: object) -> str:

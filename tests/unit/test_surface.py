@@ -8,10 +8,12 @@ import re
 import subprocess
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock, create_autospec
 
 import attrs
 import pytest
@@ -45,7 +47,7 @@ DROPPED_PARAMETERS = {"session"}
 MADE_BY_THE_CALLER: list[type] = [omi_async.AsyncOmiClient, omi_async.sandbox.Sandbox]
 """The other classes are handed out by these, made of what the side has."""
 NOT_COPIED = {"__init__", "__del__", "__doc__", "__module__", "__dict__", "__weakref__", "__annotations__"}
-"""Special attributes that are written anew or made by Python."""
+"""Special attributes that are written again or made by Python."""
 
 NOT_FOR_BOTH = re.compile(r"\b(async|await)", re.IGNORECASE)
 
@@ -71,8 +73,7 @@ def test_exports(package: types.ModuleType) -> None:
         for name, value in vars(package).items()
         if not name.startswith("_") and not inspect.ismodule(value) and name != "TYPE_CHECKING"
     }
-    late = {"Sandbox"} if package is omi_sync else set()  # loaded when it is asked for
-    assert own | late == set(exported) - private
+    assert own == set(exported) - private
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: str(package.__name__))
@@ -89,6 +90,27 @@ def test_unknown_name(package: types.ModuleType) -> None:
     """A name that a package does not have is an AttributeError that says so."""
     with pytest.raises(AttributeError, match="nothing_like_it"):
         package.nothing_like_it  # noqa: B018
+
+
+@pytest.mark.parametrize("package", [omi_async, omi_sync], ids=lambda package: str(package.__name__))
+def test_late_names(package: types.ModuleType) -> None:
+    """What is loaded when it is first used is what type checkers are told, and nothing is left out of either."""
+    at_once: set[str] = set()
+    told: dict[str, str] = {}
+    base = package.__name__
+    for node in tree(f"{base}/__init__.py").body:
+        match node:
+            case ast.ImportFrom():
+                at_once.update(alias.name for alias in node.names)
+            case ast.If(test=ast.Name(id="TYPE_CHECKING")):
+                for each in ast.walk(node):
+                    if isinstance(each, ast.ImportFrom):
+                        home = f"{base}.{each.module}" if each.level else str(each.module)
+                        told.update((alias.name, home) for alias in each.names)
+    assert set(package.__all__) == set(told) | at_once & set(package.__all__)
+    assert set() == set(told) & at_once
+    for name, home in told.items():
+        assert getattr(importlib.import_module(home), name) is getattr(package, name)
 
 
 def test_same_exports() -> None:
@@ -209,6 +231,35 @@ def test_same_docstrings(original: type, twin: type) -> None:
         assert (name, function(member).__doc__) == (name, function(theirs[name]).__doc__)
 
 
+# Resources, which are loaded when they are first used
+
+CLIENTS: list[type] = [omi_async.AsyncOmiClient, omi_sync.OmiClient]
+
+
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda cls: str(cls.__name__))
+def test_mocks_know_the_resources(client: type) -> None:
+    """A mock made after a client has its resources with their methods, and nothing else."""
+    mock = create_autospec(client, instance=True)
+    assert (client is omi_async.AsyncOmiClient) == isinstance(mock.conversations.update, AsyncMock)
+    with pytest.raises(TypeError):
+        mock.conversations.update()
+    with pytest.raises(AttributeError):
+        mock.conversations.rename  # noqa: B018
+    with pytest.raises(AttributeError):
+        mock.nothing_like_it  # noqa: B018
+
+
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda cls: str(cls.__name__))
+def test_a_resource_is_made_once(client: type) -> None:
+    """A client's resource is one object, for threads that ask for it at once as well; another client has its own."""
+    one, other = client("omi_dev_x"), client("omi_dev_x")
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda _: one.conversations, range(64)))
+    assert {id(one.conversations)} == {id(each) for each in found}
+    assert one.conversations is not other.conversations
+    assert client.conversations is type(one.conversations)  # type: ignore[attr-defined]
+
+
 # Docstrings
 
 
@@ -258,10 +309,9 @@ def docstrings_for_both(path: str) -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize(
     "path",
     [
+        *(path for path in SOURCES if re.fullmatch("omi_async/(models|resources)/[a-z].*", path)),
         "omi_async/client.py",
-        "omi_async/conversations.py",
         "omi_async/errors.py",
-        "omi_async/models.py",
         "omi_async/paging.py",
         "omi_async/retry.py",
         "omi_async/sandbox/faults.py",
@@ -299,8 +349,13 @@ def test_imports_alone(module: str) -> None:
 
 @pytest.mark.parametrize("package", ["omi_async", "omi_sync"])
 def test_import_is_lean(package: str) -> None:
-    """Importing a package loads neither the web server part of aiohttp, nor the sandbox, nor the generator."""
-    unwanted = ("aiohttp.web", "aiohttp.pytest_plugin", "omi_async.sandbox", "omi_sync._generate", "omi_sync.sandbox")
+    """Importing a package loads no resource, no model of one, and no library that only some calls use."""
+    unwanted = (
+        *("aiohttp.web", "aiohttp.pytest_plugin", "cattrs", "sqlite3", "tenacity"),
+        *("omi_async.bulk", "omi_async.journal", "omi_async.paging", "omi_async.sandbox", "omi_async._jobs"),
+        *("omi_async.resources", "omi_async.models.bulk", "omi_async.models.conversations"),
+        *("omi_sync._generate", "omi_sync._iterate", "omi_sync.bulk", "omi_sync.conversations", "omi_sync.sandbox"),
+    )
     done = run_python("-c", f"import sys, {package}; print([name for name in {unwanted} if name in sys.modules])")
     assert (0, "[]\n", "") == (done.returncode, done.stdout, done.stderr)
 
@@ -310,15 +365,18 @@ def test_lazy_sandbox_is_the_real_one() -> None:
     assert importlib.import_module("omi_sync.sandbox").Sandbox is omi_sync.Sandbox
 
 
-def imports(path: str, *, typing_too: bool = False) -> set[str]:
-    """Absolute names of the modules a file imports when it runs; `typing_too` adds those for type checkers."""
+def imports(path: str, *, late_too: bool = False) -> set[str]:
+    """Absolute names of the modules a file imports when it is itself imported or in one of its functions.
+
+    `late_too` adds what it loads when it is used, and what it imports for type checkers alone.
+    """
     package = path.removesuffix(".py").split("/")[:-1]
 
     def visit(nodes: list[ast.stmt]) -> Iterator[str]:
         for node in nodes:
             match node:
                 case ast.If(test=ast.Name(id="TYPE_CHECKING")):
-                    yield from visit(node.body if typing_too else node.orelse)
+                    yield from visit(node.body if late_too else node.orelse)
                 case ast.Import():
                     yield from (alias.name for alias in node.names)
                 case ast.ImportFrom():
@@ -332,41 +390,156 @@ def imports(path: str, *, typing_too: bool = False) -> set[str]:
                     for part in [*getattr(node, "handlers", []), *getattr(node, "cases", [])]:
                         yield from visit(part.body)
 
-    return set(visit(tree(path).body))
+    def loaded(module: ast.Module) -> Iterator[str]:
+        for node in ast.walk(module):
+            match node:
+                case ast.Call(
+                    func=ast.Name(id="load" | "Room" | "import_module"), args=[ast.Constant(value=str(home))]
+                ):
+                    yield home.partition(":")[0]
+
+    module = tree(path)
+    return set(visit(module.body)) | (set(loaded(module)) if late_too else set())
 
 
 def users(library: str) -> set[str]:
-    return {path for path in SOURCES if any(name.split(".")[0] == library for name in imports(path))}
+    """The files that import a library in any way."""
+    return {path for path in SOURCES if any(name.split(".")[0] == library for name in imports(path, late_too=True))}
+
+
+def test_late_imports_are_seen() -> None:
+    """The checks below know of what is loaded when it is used, and of what only type checkers import."""
+    seen = imports("omi_async/client.py", late_too=True) - imports("omi_async/client.py")
+    assert {"omi_async.resources.conversations", "omi_async.resources.conversations.AsyncConversations"} <= seen
+    assert "omi_async.journal" in imports("omi_async/_jobs/items.py", late_too=True)
 
 
 def test_who_knows_aiohttp() -> None:
-    """Two files of the transport and the sandbox import aiohttp; a borrowed session's type is for checkers alone."""
-    assert {"omi_async/_exchange.py", "omi_async/_transport.py"} == {
-        path for path in users("aiohttp") if "/sandbox/" not in path
-    }
-    outside = {path for path in SOURCES if any(name.startswith("aiohttp") for name in imports(path, typing_too=True))}
-    known = {"omi_async/_exchange.py", "omi_async/_transport.py", "omi_async/client.py"}
-    assert known == {path for path in outside if "/sandbox/" not in path}
+    """One room, the client for its `session`, and the sandbox import aiohttp."""
+    outside = {path for path in users("aiohttp") if not path.startswith(("omi_async/_wire/", "omi_async/sandbox/"))}
+    assert {"omi_async/client.py"} == outside
 
 
-def test_who_knows_tenacity() -> None:
+def test_who_knows_the_other_libraries() -> None:
     """Only one file knows the library that repeats attempts, and only one the library that reads JSON into models."""
     assert {"omi_async/retry.py"} == users("tenacity")
-    assert {"omi_async/_convert.py"} == users("cattrs")
+    assert {"omi_async/_protocol/convert.py"} == users("cattrs")
+    assert {"omi_async/journal.py"} == users("sqlite3")
 
 
-def test_dependencies_point_one_way() -> None:
-    """The asynchronous side never imports the synchronous one, and no two modules import each other."""
-    assert not [path for path in users("omi_sync") if path.startswith("omi_async/")]
-    graph = {
-        module: {name for name in imports(path) if name in MODULES} - {module}
-        for module, path in zip(MODULES, SOURCES, strict=True)
-        if not path.endswith("__init__.py")
+HOUSE = [
+    {"errors", "_version"},
+    {"_late", "models"},
+    {"_protocol"},
+    {"_wire", "pacing"},
+    {"retry", "journal"},
+    {"_jobs"},
+    {"bulk", "paging"},
+    {"resources"},
+    {"client"},
+]
+"""The rooms of the asynchronous side, from the ground up. A room imports what is below it."""
+
+GRAPH = {
+    module: {name for name in imports(path, late_too=True) if name in MODULES} - {module}
+    for module, path in zip(MODULES, SOURCES, strict=True)
+    if not path.endswith("__init__.py")
+}
+"""Which module of ours imports which, in any way."""
+
+
+def room(module: str) -> str:
+    """The first part of a module's name below the package."""
+    return module.split(".")[1]
+
+
+def uphill(graph: Mapping[str, set[str]]) -> list[str]:
+    """Imports within the asynchronous side that lead up or across."""
+    floors = {name: floor for floor, names in enumerate(HOUSE) for name in names}
+    found = []
+    for module, imported in graph.items():
+        here = room(module)
+        for there in {room(each) for each in imported if "." in each} - {here}:
+            if floors[there] >= floors[here]:
+                found.append(f"{here} -> {there}")
+    return found
+
+
+def test_imports_run_one_way() -> None:
+    """Each room imports only what is below it, late imports and those for type checkers included."""
+    inside = {
+        module: {name for name in imported if not name.startswith("omi_async.sandbox")}
+        for module, imported in GRAPH.items()
+        if module.startswith("omi_async.") and room(module) != "sandbox"
     }
-    order = list(graphlib.TopologicalSorter(graph).static_order())
-    layers = ["errors", "_protocol", "retry", "conversations", "client"]
-    places = [order.index(f"omi_async.{name}") for name in layers]
-    assert sorted(places) == places
+    assert {room(module) for module in inside} == set().union(*HOUSE)
+    assert [] == uphill(inside)
+    assert ["_protocol -> retry"] == uphill({"omi_async._protocol.raw": {"omi_async.retry"}})
+    assert ["bulk -> paging"] == uphill({"omi_async.bulk": {"omi_async.paging"}})
+
+
+def test_no_circle() -> None:
+    """No two modules import each other, over any number of others, and only the sandbox's own know the sandbox."""
+    assert len(GRAPH) > 50
+    graphlib.TopologicalSorter(GRAPH).prepare()
+    guests = {
+        module
+        for module, imported in GRAPH.items()
+        if any(name.startswith("omi_async.sandbox") for name in imported) and not module.startswith("omi_async.sandbox")
+    }
+    assert {"omi_sync.sandbox"} == {module for module in guests if not module.startswith("omi_sync.command")}
+
+
+def test_the_asynchronous_side_stands_alone() -> None:
+    """The asynchronous side never imports the synchronous one."""
+    assert [] == [path for path in users("omi_sync") if path.startswith("omi_async/")]
+
+
+def test_no_resource_knows_another() -> None:
+    """A resource imports no other one, and nothing in the protocol knows the model of any."""
+    resources = {module for module in GRAPH if room(module) == "resources"}
+    assert resources
+    for module in resources:
+        assert set() == GRAPH[module] & resources
+    for module, imported in GRAPH.items():
+        if room(module) == "_protocol":
+            assert {name for name in imported if name.startswith("omi_async.models.")} <= {"omi_async.models.shared"}
+
+
+SPY = """
+import sys
+def spy(frame, event, argument):
+    code = frame.f_code
+    if event == "call" and code.co_name == "load" and code.co_filename.endswith("_late.py"):
+        print(frame.f_locals["module"])
+sys.setprofile(spy)
+import importlib
+for module in sys.argv[1:]:
+    importlib.import_module(module)
+"""
+
+
+def test_nothing_is_loaded_late_during_an_import() -> None:
+    """No module of ours uses a late name while it is itself imported: two threads could wait for each other.
+
+    The command may: a program begins with it, and nothing of ours imports it.
+    """
+    command = {module for module in MODULES if module.startswith(("omi_sync.command", "omi_sync.__main__"))}
+    assert {module for module, imported in GRAPH.items() if imported & command} <= command
+    done = run_python("-c", SPY, *sorted({*MODULES} - command))
+    assert (0, "", "") == (done.returncode, done.stdout, done.stderr)
+    seen = run_python("-c", SPY + "importlib.import_module('omi_async').Conversation")
+    assert (0, "omi_async.models.conversations\n") == (seen.returncode, seen.stdout)
+
+
+LONGEST_FILE = 520  # lines
+
+
+def test_no_file_is_long() -> None:
+    """A file that somebody reads and edits stays short enough to be known; the generator is not in the wheel."""
+    lines = {path: (ROOT / path).read_text(encoding="utf-8").splitlines() for path in SOURCES}
+    by_hand = {path: each for path, each in lines.items() if not each or not each[0].startswith("# Made from ")}
+    assert {"omi_sync/_generate.py"} == {path for path, each in by_hand.items() if len(each) >= LONGEST_FILE}
 
 
 # What a retry library is easily misused for
@@ -480,7 +653,7 @@ MAY_BE_SHOWN = {
     "ConversationEvent": {"created", "duration", "start"},
     "ConversationStructured": {"category", "emoji"},
     "CreatedConversation": {"discarded", "id", "status"},
-    "Deletion": {"confirmed", "conversation_id"},
+    "Deletion": {"confirmed", "id"},
     "Geolocation": {"location_type"},
     "NewTranscriptSegment": {"end", "is_user", "speaker_id", "start"},
     "RawResponse": {"status"},
@@ -527,7 +700,7 @@ def test_repr_is_private() -> None:
     models = [
         *nested(private_conversation()),
         omi_async.CreatedConversation(id="conv_1", status="completed", discarded=False),
-        omi_async.Deletion(conversation_id="conv_1", confirmed=True),
+        omi_async.Deletion(id="conv_1", confirmed=True),
         omi_async.RawResponse(status=200, headers={"x-said": CANARY}, json={"text": CANARY}),
         omi_async.NewTranscriptSegment(text=CANARY, start=0.0, end=1.5, speaker=CANARY, person_id=CANARY),
     ]

@@ -1,7 +1,7 @@
-"""Limits in time for any number of calls, with one timer of the loop for all of them.
+"""Time limits for any number of calls, with one timer of the loop for all of them.
 
-`asyncio.timeout` sets and cancels a timer for each call, though next to no call ever runs into its limit: that is
-several percent of what a request costs.
+`asyncio.timeout` sets and cancels a timer for each call, though hardly any call runs into its limit. That takes several
+percent of what a request costs.
 """
 
 import asyncio

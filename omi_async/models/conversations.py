@@ -1,7 +1,7 @@
-"""What the caller gets back: frozen values with the field names of the API's specification.
+"""Conversations: frozen values with the field names of the API's specification.
 
 People's conversations are private, so no repr shows what was said, only what is needed to tell values apart.
-Models know nothing of JSON; `_convert` does. They have no slots, because it makes an instance of its whole dict.
+Models have no slots: `_protocol.convert` fills an instance's `__dict__` in one step.
 """
 
 from datetime import datetime
@@ -167,25 +167,3 @@ class CreatedConversation:
     """`completed`, as a rule; `deleted` where the session's conversation was deleted before."""
     discarded: bool
     """Whether the server found nothing worth keeping: the conversation is there, but hidden from lists."""
-
-
-@attrs.frozen(kw_only=True, slots=False)
-class Deletion:
-    """A conversation is gone."""
-
-    conversation_id: str
-    confirmed: bool
-    """True: the server said that it deleted it. False: an attempt stayed unanswered and the next one found
-    nothing, or the server only accepted the wish (202). Gone either way; who removed it, or whether it ever
-    existed, cannot be known."""
-
-
-@attrs.frozen(kw_only=True, slots=False)
-class RawResponse:
-    """A success as it came, of an operation that has no method of its own."""
-
-    status: int
-    headers: dict[str, str] = attrs.field(**_private)
-    """By names in lower case; several values of one name are joined by commas."""
-    json: Any = attrs.field(**_private)
-    """The decoded body; None where it was empty."""

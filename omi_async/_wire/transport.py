@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import sys
+import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -10,13 +12,11 @@ import aiohttp
 from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 from yarl import URL
 
-from ._deadline import Deadline, Deadlines
-from ._exchange import Attempt, Connector, Direct, ThroughSession, not_http
-from ._fork import keep_for_ever
-from ._protocol import Answer, Request
-from .errors import (
+from .._late import load
+from .._protocol.arguments import misconfigured
+from .._protocol.request import Answer, Request
+from ..errors import (
     ClientClosedError,
-    ConfigurationError,
     EventLoopError,
     OmiError,
     Outcome,
@@ -24,6 +24,14 @@ from .errors import (
     ResponseError,
     TransportError,
 )
+from .connection import Attempt, Connector, not_http
+from .deadline import Deadline, Deadlines
+from .direct import Direct
+from .fork import keep_forever
+from .session import ThroughSession
+
+# What Python itself imports, on other threads, when it looks up a host's name for the first time.
+_FOR_LOOKUPS = ("concurrent.futures.thread", "encodings.idna")
 
 _CLOSE_GRACE = 5.0  # seconds that calls under way get to finish when the client is closed
 
@@ -41,7 +49,7 @@ class Transport:
         session: aiohttp.ClientSession | None,
     ) -> None:
         if session is not None and not isinstance(session, aiohttp.ClientSession):
-            raise ConfigurationError("session must be an aiohttp.ClientSession.")
+            raise misconfigured("session must be an aiohttp.ClientSession.")
         self._origin = URL(base_url, encoded=True).origin()
         authorization = f"Bearer {api_key}"
         self._through_session = ThroughSession(
@@ -50,7 +58,7 @@ class Transport:
         self._direct = Direct(authorization=authorization, base_url=base_url, user_agent=user_agent)
         self._session = session
         self._borrowed = session is not None
-        self._max_connections = max_connections
+        self.max_connections = max_connections
         self._slots = asyncio.Semaphore(max_connections)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sending = Deadlines()
@@ -88,11 +96,11 @@ class Transport:
                 raise
             failure = self._failure(error, attempt, timed_out=deadline.expired)
         except RuntimeError as error:
-            # No thread to look up the host's name: the interpreter is shutting down.
-            if deadline is None or attempt.connected:
+            # A host's name is looked up on a thread, and none can be started.
+            if deadline is None or attempt.connected or not _is_about_threads(error):
                 error.with_traceback(None)
                 raise
-            failure = ClientClosedError("the program is ending, no connection can be made any more.")
+            failure = _without_thread()
         except BaseException as error:
             # A cancellation passes through frames of aiohttp that hold the key; whoever reads its traceback, with
             # the locals of each frame, must not find it there.
@@ -117,6 +125,7 @@ class Transport:
             raise _closed()
 
     async def aclose(self) -> None:
+        """Let the calls under way finish for a while, and close an owned session."""
         if self.closed:
             return
         if self._loop is None:  # never used: there is nothing to wait for, and nothing to wait on
@@ -132,12 +141,11 @@ class Transport:
                 if self._sending:
                     await self._finish()
         finally:
+            # A closing that is itself cut short leaves no call without its limit: all of them end now.
+            self._sending.end_all()
             self._sending.close()
             if self._session is not None and not self._borrowed:
-                # aiohttp waits for what is still to be sent on a connection, even if nobody reads it.
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_CLOSE_GRACE):
-                        await self._session.close()
+                await self._close_session(self._session)
 
     async def _finish(self) -> None:
         """Let the calls under way end by themselves for a while, then end them."""
@@ -149,6 +157,19 @@ class Transport:
             self._sending.end_all()
             await self._idle.wait()
 
+    async def _close_session(self, session: aiohttp.ClientSession) -> None:
+        # aiohttp waits until a connection has sent what it still has, even if nobody reads it.
+        try:
+            async with asyncio.timeout(_CLOSE_GRACE):
+                await session.close()
+        except TimeoutError:
+            pass
+        except BaseException:
+            connector = session.connector
+            if isinstance(connector, Connector):
+                connector.give_up()
+            raise
+
     def abandon(self) -> bool:
         """Let go of an owned session that nobody closed, from any thread; whether there was one."""
         session, loop = self._session, self._loop
@@ -156,33 +177,48 @@ class Transport:
             return False
         self.closed = True
         if self._opened_by != os.getpid():
-            keep_for_ever(session)
-        elif loop.is_running() and asyncio._get_running_loop() is not loop:
-            asyncio.run_coroutine_threadsafe(session.close(), loop)
+            keep_forever(session)
+            return True
+        connector = session.connector
+        session.detach()
+        if not isinstance(connector, Connector):
+            return True
+        if loop.is_running() and asyncio._get_running_loop() is not loop:
+            with suppress(RuntimeError):  # the loop has ended in between
+                loop.call_soon_threadsafe(connector.give_up)
         else:
-            connector = session.connector
-            session.detach()
-            if isinstance(connector, Connector):
-                connector.give_up()
+            connector.give_up()
         return True
 
     def _check(self) -> None:
         if self.closed:
             raise _closed()
-        loop = asyncio.get_running_loop()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            loop = None
+        if loop is None:
+            raise _no_loop()
         if self._loop is not loop:
             if self._loop is not None:
                 raise _other_loop()
             # aiohttp ties a session to the loop it was made on, and says so in no public way.
             if self._session is not None and getattr(self._session, "_loop", loop) is not loop:
                 raise _other_loop()
+            # A fork in the middle of these imports would leave the child without lookups. At the end of the program
+            # they fail, as the lookup would.
+            with suppress(RuntimeError):
+                for module in _FOR_LOOKUPS:
+                    load(module)
             self._loop = loop
 
     def _ready(self, attempt: Attempt) -> aiohttp.ClientSession:
         """The session, if there is still time for an attempt."""
         left = attempt.left()
         if left is not None and left <= 0:
-            raise RequestTimeoutError("the time for the whole call was over before an attempt could be made.")
+            raise RequestTimeoutError(
+                "the time for the whole call was over before an attempt could be made.", outcome="not_applied"
+            )
         if self.closed:
             raise _closed()
         if self._session is None:
@@ -193,7 +229,7 @@ class Transport:
                 trust_env=False,
             )
         if self._session.closed:
-            raise ClientClosedError("the borrowed session is closed.")
+            raise ClientClosedError("the borrowed session is closed.", outcome="not_applied")
         return self._session
 
     async def _wait_for_slot(self, attempt: Attempt) -> None:
@@ -203,7 +239,9 @@ class Transport:
             return
         except TimeoutError:
             pass
-        raise RequestTimeoutError(f"none of the {self._max_connections} connections became free in time.")
+        raise RequestTimeoutError(
+            f"none of the {self.max_connections} connections became free in time.", outcome="not_applied"
+        )
 
     def _failure(self, error: Exception, attempt: Attempt, *, timed_out: bool) -> OmiError:
         outcome: Outcome = "unknown" if attempt.connected else "not_applied"
@@ -217,15 +255,22 @@ class Transport:
             return RequestTimeoutError(f"the time for {limit} is over.", outcome=outcome, retryable=True)
         match error:
             case aiohttp.ConnectionTimeoutError():
-                return RequestTimeoutError("no connection could be made in time.", retryable=True)
+                return RequestTimeoutError(
+                    "no connection could be made in time.", outcome="not_applied", retryable=True
+                )
             case aiohttp.ClientConnectorCertificateError():
                 return TransportError(
-                    f"the certificate of {self._origin.host} was refused. Check the base URL and this machine's clock."
+                    f"the certificate of {self._origin.host} was refused. Check the base URL and this machine's clock.",
+                    outcome="not_applied",
                 )
             case aiohttp.ClientConnectorDNSError():
-                return TransportError(f"the host name {self._origin.host} was not found.", retryable=True)
+                return TransportError(
+                    f"the host name {self._origin.host} was not found.", outcome="not_applied", retryable=True
+                )
             case aiohttp.ClientConnectorError() | aiohttp.ClientHttpProxyError():
-                return TransportError(f"no connection to {self._origin} could be made.", retryable=True)
+                return TransportError(
+                    f"no connection to {self._origin} could be made.", outcome="not_applied", retryable=True
+                )
             case HttpProcessingError() | aiohttp.ClientResponseError():
                 # aiohttp's session reports what the parser refuses as a status of 400.
                 return not_http()
@@ -243,9 +288,32 @@ def _shorter(one: float | None, other: float | None) -> float | None:
     return min(one, other)
 
 
+def _no_loop() -> EventLoopError:
+    return EventLoopError(
+        "the client needs asyncio, and no asyncio event loop runs here. Under trio, use omi_sync on a thread.",
+        outcome="not_applied",
+    )
+
+
 def _closed() -> ClientClosedError:
-    return ClientClosedError("the client is closed.")
+    return ClientClosedError("the client is closed.", outcome="not_applied")
 
 
 def _other_loop() -> EventLoopError:
-    return EventLoopError("the client belongs to the event loop that used it first. Make a client for each event loop.")
+    return EventLoopError(
+        "the client belongs to the event loop that used it first. Make a client for each event loop.",
+        outcome="not_applied",
+    )
+
+
+def _is_about_threads(error: RuntimeError) -> bool:
+    """Whether it is the interpreter's own error for a thread that cannot be started."""
+    return "new thread" in str(error) or "shutdown" in str(error)
+
+
+def _without_thread() -> OmiError:
+    if sys.is_finalizing() or not threading.main_thread().is_alive():
+        return ClientClosedError("the program is ending, no connection can be made any more.", outcome="not_applied")
+    return TransportError(
+        "no thread could be started to look up the host's name.", outcome="not_applied", retryable=True
+    )

@@ -1,0 +1,1 @@
+"""What a bulk job does: `items` decides what may be sent, and `workers` sends it."""

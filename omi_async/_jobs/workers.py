@@ -1,0 +1,511 @@
+"""The workers of a bulk job: they send items at the pace of the server's window and report each outcome once.
+
+The job runs in tasks of its own. The caller only takes outcomes: a caller that gives up waiting, or is cancelled, loses
+none of them.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from inspect import iscoroutine
+from typing import Generic, TypeVar
+
+from ..errors import (
+    AuthenticationError,
+    BulkStoppedError,
+    ClientClosedError,
+    EventLoopError,
+    JournalError,
+    OmiError,
+    PermissionDeniedError,
+    RateLimitError,
+    RouteNotFoundError,
+)
+from ..models.bulk import BulkOutcome, BulkProgress, BulkStatus
+from ..models.shared import Deletion
+from ..retry import Call, Retrier
+from .items import Intake, Item
+
+R = TypeVar("R")
+
+_log = logging.getLogger("omi_async")
+
+_UNTOLD_PAUSE = 60.0  # seconds to wait after a 429 that names no time: the shortest window that makes sense
+
+# A sleeping machine stops the timers of an event loop, so a wait for the window looks at the clocks this often.
+_SLICE = 60.0  # seconds
+
+_ROUNDING = timedelta(seconds=2)  # a window that opens no later than this after the announced time is the same one
+
+# Errors that every remaining item would run into as well.
+_FATAL = (
+    AuthenticationError,
+    PermissionDeniedError,
+    RouteNotFoundError,
+    ClientClosedError,
+    EventLoopError,
+    JournalError,
+)
+
+
+class Job(Generic[R]):
+    """A bulk job at work. It does not know the `AsyncBulk`, so that one that is dropped ends it."""
+
+    def __init__(
+        self,
+        retrier: Retrier,
+        intake: Intake[R],
+        window: str,
+        concurrency: int,
+        total: int | None,
+        on_progress: Callable[[BulkProgress], object] | None,
+        wait: bool,
+    ) -> None:
+        self.ready: deque[BulkOutcome[R]] = deque()
+        self._retrier = retrier
+        self._clock = retrier.policy.clock
+        self._gate = retrier.gate(window)
+        self._intake = intake
+        # More would only wait for a connection, and could run out of time there.
+        self._concurrency = min(concurrency, retrier.transport.max_connections)
+        self._total = total
+        self._on_progress = on_progress
+        self._wait = wait
+        self._counts = dict.fromkeys(BulkStatus, 0)
+        self._resumed = 0
+        self._began = 0.0
+        self._waiting_until: datetime | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._opened = False
+        self._ended = False
+        self._closing = False
+        self._stopped: BaseException | None = None  # raised once everything under way has been reported
+        self._unclean: Exception | None = None  # raised by the input when it was closed
+        # Items that were throttled, or called back before they left; each has its slot.
+        self._held_back: deque[Item] = deque()
+        self._pulling = asyncio.Lock()
+        self._window_lock = asyncio.Lock()  # one worker waits for the window, the others for it
+        # An item takes a slot when it is pulled and gives it back when its outcome is taken: the job keeps pace with
+        # the caller, and nothing piles up.
+        first = 1 if intake.is_cautious else self._concurrency
+        self._slots = asyncio.Semaphore(first)
+        self._later_slots = self._concurrency - first
+        self._changed = asyncio.Event()
+        self._may_send = asyncio.Event()
+        self._may_send.set()
+        self._workers: set[asyncio.Task[None]] = set()
+        self._idle_workers: set[asyncio.Task[None]] = set()  # without an item in hand
+        self._interrupted: set[asyncio.Task[None]] = set()
+
+    # The caller's side
+
+    async def next_outcome(self) -> BulkOutcome[R]:
+        """The next outcome; waiting for it can be given up and begun again."""
+        await self.outcome_ready()
+        self._free_slots(1)
+        return self.ready.popleft()
+
+    def take_all(self) -> list[BulkOutcome[R]]:
+        """Everything that is ready."""
+        outcomes = list(self.ready)
+        self.ready.clear()
+        self._free_slots(len(outcomes))
+        return outcomes
+
+    def _free_slots(self, number: int) -> None:
+        for _ in range(number + self._later_slots):
+            self._slots.release()
+        self._later_slots = 0
+
+    async def outcome_ready(self) -> None:
+        """Wait for an outcome. At the end of the job it raises what ended it, or StopAsyncIteration."""
+        while not self.ready:
+            if self._ended or (self._closing and self._running is None):
+                raise self._end()
+            self._may_send.set()
+            loop = asyncio.get_running_loop()
+            if self._running is None:
+                self._loop = loop
+                self._running = loop.create_task(self._run())
+            elif self._loop is not loop:
+                raise self.ended_by(
+                    EventLoopError("the job belongs to the event loop that began it.", outcome="not_applied")
+                )
+            self._changed.clear()
+            await self._changed.wait()
+
+    def _end(self) -> BaseException:
+        if isinstance(self._stopped, OmiError) and self._opened:
+            return self.ended_by(self._stopped)
+        if self._stopped is not None:
+            return self._stopped
+        if self._intake.exhausted and not self._intake.left_out:
+            return StopAsyncIteration()
+        return self.ended_by(OmiError("the job was closed before the end of its input.", outcome="not_applied"))
+
+    def ended_by(self, reason: OmiError) -> BulkStoppedError:
+        """The error of a job that ended before its input did."""
+        done = self._counts[BulkStatus.DONE]
+        stopped = BulkStoppedError(f"stopped with {done} items done. {reason}", outcome=reason.outcome)
+        stopped.reason, stopped.done = reason, done
+        return stopped
+
+    async def aclose(self) -> None:
+        """Send nothing new and wait for what is under way. If this is cancelled, so is what is under way.
+
+        Even then it waits until everything is reported. It raises what the input raises when it is closed.
+        """
+        self.begin_closing()
+        if self._running is None or self._ended:
+            return
+        try:
+            await asyncio.wait([self._running])
+        except asyncio.CancelledError:
+            self._abort()
+            await asyncio.wait([self._running])  # what was sent is reported before the caller looks
+            raise
+        if self._unclean is not None:
+            raise self._unclean
+
+    def begin_closing(self) -> None:
+        """Send nothing new from now on."""
+        self._closing = True
+        self._may_send.set()
+        for worker in self._idle_workers:
+            worker.cancel()
+
+    def let_go(self) -> None:
+        """Begin closing, from any thread: nobody will take an outcome any more."""
+        if self._loop is not None and not self._ended:
+            try:
+                self._loop.call_soon_threadsafe(self.begin_closing)
+            except RuntimeError:  # the loop is closed
+                return
+
+    async def rest(self, grace: float) -> None:
+        """Send nothing new until the next outcome is asked for, and end what is under way within `grace` seconds."""
+        self._may_send.clear()
+        try:
+            async with asyncio.timeout(grace):
+                await self._quiet()
+        except TimeoutError:
+            for worker in self._workers - self._idle_workers:
+                self._interrupted.add(worker)
+                worker.cancel()
+            await self._quiet()
+
+    async def _quiet(self) -> None:
+        while self._workers - self._idle_workers:
+            self._changed.clear()
+            await self._changed.wait()
+
+    # The job's own task
+
+    async def _run(self) -> None:
+        self._began = self._clock()
+        try:
+            for status, count in (await self._intake.open()).items():
+                self._counts[BulkStatus(status)] = count
+                self._resumed += count
+            self._opened = True
+            if not self._closing:
+                self._add_worker()
+            await self._workers_ended()
+        except Exception as failure:  # noqa: BLE001 - a journal or an input that cannot be opened
+            self._stop(failure)
+        finally:
+            self._report_held_back()
+            try:
+                await self._intake.aclose()
+            except Exception as failure:  # noqa: BLE001 - what the input raises is raised to the caller
+                self._unclean = failure
+                self._stop(failure)
+            finally:
+                self._ended = True
+                self._changed.set()
+
+    async def _workers_ended(self) -> None:
+        cancelled = False
+        while self._workers:
+            try:
+                await asyncio.wait(self._workers)
+            except asyncio.CancelledError:
+                # The input is closed only after its last reader has ended.
+                cancelled = True
+                self._abort()
+        if cancelled:
+            self._closing = True
+            raise asyncio.CancelledError
+
+    def _abort(self) -> None:
+        self._closing = True
+        for worker in self._workers:
+            worker.cancel()
+
+    def _report_held_back(self) -> None:
+        """Report what was sent, was throttled and is not tried again."""
+        self._intake.left_out = self._intake.left_out or bool(self._held_back)
+        for item in self._held_back:
+            if item.failure is not None:
+                status = BulkStatus.UNKNOWN if item.maybe_applied else BulkStatus.FAILED
+                self._report(BulkOutcome(id=item.id, status=status, error=item.failure, attempts=item.attempts))
+        self._held_back.clear()
+
+    def _report(self, outcome: BulkOutcome[R]) -> None:
+        self._counts[outcome.status] += 1
+        self.ready.append(outcome)
+        self._changed.set()
+
+    # Progress
+
+    def progress(self) -> BulkProgress:
+        """How far the job is now."""
+        settled = sum(self._counts.values())
+        rate = self._rate(settled - self._resumed)
+        left = None if self._total is None else max(0, self._total - settled)
+        return BulkProgress(
+            done=self._counts[BulkStatus.DONE],
+            unconfirmed=self._counts[BulkStatus.UNCONFIRMED],
+            failed=self._counts[BulkStatus.FAILED],
+            unknown=self._counts[BulkStatus.UNKNOWN],
+            resumed=self._resumed,
+            total=self._total,
+            rate=rate,
+            waiting_until=self._waiting_until,
+            estimated_end=None if left is None or not rate else self._estimated_end(left, rate),
+        )
+
+    def _estimated_end(self, left: int, rate: float) -> datetime | None:
+        try:
+            if self._waiting_until is not None and self._gate.limit and self._gate.window:
+                windows = -(-left // self._gate.limit)  # the one that is waited for included
+                return self._waiting_until + timedelta(seconds=max(0, windows - 1) * self._gate.window)
+            end = datetime.now(UTC) + timedelta(hours=left / rate)
+        except OverflowError:  # past the end of the calendar
+            return None
+        return max(end, self._waiting_until or end)
+
+    def _rate(self, settled: int) -> float:
+        if self._gate.limit and self._gate.window:
+            return self._gate.limit / self._gate.window * 3600.0
+        elapsed = self._clock() - self._began
+        return settled / elapsed * 3600.0 if elapsed > 0 else 0.0
+
+    def _tell(self) -> None:
+        if self._on_progress is None:
+            return
+        try:
+            returned = self._on_progress(self.progress())
+            if iscoroutine(returned):
+                returned.close()
+                raise TypeError("on_progress must be a plain function, and returned a coroutine")
+        except (Exception, asyncio.CancelledError):  # noqa: BLE001 - a watcher must not change what it watches
+            _log.exception("on_progress failed and is not called again")
+            self._on_progress = None
+
+    # The workers' side
+
+    def _add_worker(self) -> None:
+        worker = asyncio.get_running_loop().create_task(self._work())
+        self._workers.add(worker)
+        worker.add_done_callback(self._worker_done)
+
+    def _worker_done(self, worker: "asyncio.Task[None]") -> None:
+        self._workers.discard(worker)
+        if not worker.cancelled() and (failure := worker.exception()) is not None:
+            self._stop(failure)
+        self._changed.set()
+
+    async def _work(self) -> None:
+        while (item := await self._next()) is not None:
+            # One more for the next item, if there is one: a short job does not start them all.
+            if len(self._workers) < self._concurrency and not self._intake.exhausted:
+                self._add_worker()
+            following: Item | None = item
+            while following is not None:
+                following = await self._settle(following)
+
+    async def _next(self) -> Item | None:
+        """The next item that may be sent now; None if there is none any more."""
+        worker = asyncio.current_task()
+        assert worker is not None  # noqa: S101 - this only ever runs in one
+        self._idle_workers.add(worker)
+        self._changed.set()
+        try:
+            while self._is_going_on() and (self._held_back or not self._intake.exhausted):
+                if self._held_back:
+                    item: Item | None = self._held_back.popleft()
+                else:
+                    await self._slots.acquire()
+                    async with self._pulling:
+                        item = await self._pull()
+                if item is None:
+                    continue
+                ready = isinstance(item.request, Exception)
+                try:
+                    # Only now: at the end of the input there is nothing to wait for.
+                    if not ready:
+                        async with self._window_lock:
+                            ready = await self._window_open()
+                        await self._may_send.wait()
+                        ready = ready and self._is_going_on()
+                except BaseException:
+                    ready = False
+                    raise
+                finally:
+                    if not ready:
+                        self._held_back.appendleft(item)
+                if ready:
+                    return item
+            return None
+        finally:
+            self._idle_workers.discard(worker)
+
+    def _is_going_on(self) -> bool:
+        return self._stopped is None and not self._closing
+
+    async def _pull(self) -> Item | None:
+        """An item for the slot that the worker holds; one that was held back has its own."""
+        if not self._held_back and not self._intake.exhausted and self._is_going_on():
+            try:
+                return await self._intake.pull()
+            except StopAsyncIteration:
+                pass
+            except asyncio.CancelledError as failure:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise
+                self._stop(failure)  # not ours: something that the input waited for was cancelled
+            except Exception as failure:  # noqa: BLE001 - what the caller's input raises is raised to the caller
+                self._stop(failure)
+        self._slots.release()
+        return self._held_back.popleft() if self._held_back else None
+
+    async def _window_open(self) -> bool:
+        """Wait until a request is worth sending, telling until when; False if the job is stopped instead."""
+        while self._is_going_on() and (seconds := self._gate.closed_for()):
+            if not self._wait:
+                stopped = RateLimitError(
+                    "the server's window is closed.", outcome="not_applied", status=429, retry_after=seconds
+                )
+                stopped.limit = self._gate.limit
+                self._stop(stopped)
+                break
+            until = datetime.now(UTC) + timedelta(seconds=seconds)
+            if self._waiting_until is None or until > self._waiting_until + _ROUNDING:
+                self._waiting_until = until
+                self._tell()
+            await self._pause(min(seconds, _SLICE))
+        if self._waiting_until is not None:
+            self._waiting_until = None
+            self._tell()
+        return self._is_going_on()
+
+    def _pause(self, seconds: float) -> Awaitable[None]:
+        return self._retrier.transport.pause(self._retrier.policy.sleep(seconds))
+
+    async def _settle(self, item: Item) -> Item | None:
+        """See one item through to its outcome; the item of the same id that waited for it, if any."""
+        outcome, settled = await self._outcome(item)
+        if outcome is None:
+            return None
+        try:
+            await self._note(item, outcome.status, settled=settled, attempts=outcome.attempts)
+        finally:
+            # Cancelled while it waits for the disk, the item is settled all the same: nobody else would report it.
+            self._report(outcome)
+        self._tell()
+        return self._intake.following(item, stopped=not self._is_going_on())
+
+    async def _outcome(self, item: Item) -> tuple[BulkOutcome[R] | None, bool]:
+        """The outcome and whether it is final; None if the item has to wait for the window."""
+        call: Call[R] | None = None
+        try:
+            await self._intake.intend(item)
+            if isinstance(item.request, Exception):
+                return BulkOutcome(id=item.id, status=BulkStatus.FAILED, error=item.request), True
+            # Asked last of all: others may have spent the window since, and nothing comes between this and the sending.
+            if self._wait and self._gate.closed_for():
+                await self._postpone(item, None)
+                return None, False
+            call = self._retrier.prepare(item.request, maybe_applied=item.maybe_applied)
+            result = await call.run()
+        except OmiError as error:
+            failure = error
+        except asyncio.CancelledError:
+            return self._cancelled(item, call), False
+        else:
+            gone = isinstance(result, Deletion) and not result.confirmed
+            status = BulkStatus.UNCONFIRMED if gone else BulkStatus.DONE
+            return BulkOutcome(id=item.id, status=status, result=result, attempts=item.attempts + call.attempts), True
+        return await self._failed(item, failure)
+
+    async def _failed(self, item: Item, failure: OmiError) -> tuple[BulkOutcome[R] | None, bool]:
+        if isinstance(failure, RateLimitError) and self._wait:
+            await self._postpone(item, failure)
+            return None, False
+        if failure.status == 503 and failure.retry_after:
+            self._gate.refuse(failure.retry_after)
+        fatal = isinstance(failure, (*_FATAL, RateLimitError))
+        if fatal:
+            self._stop(failure)
+        unknown = failure.outcome == "unknown" or item.maybe_applied
+        status = BulkStatus.UNKNOWN if unknown else BulkStatus.FAILED
+        outcome: BulkOutcome[R] = BulkOutcome(
+            id=item.id, status=status, error=failure, attempts=item.attempts + failure.attempts
+        )
+        return outcome, not unknown and not failure.retryable and not fatal
+
+    def _cancelled(self, item: Item, call: Call[R] | None) -> BulkOutcome[R] | None:
+        """The outcome of an item that was cancelled after its request had left; None if it is to be tried again."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - this only ever runs in one
+        interrupted = task in self._interrupted
+        if interrupted:
+            self._interrupted.discard(task)
+            task.uncancel()
+        if call is not None and call.maybe_applied:
+            failure = OmiError(
+                "the job was cancelled while the request was under way.",
+                retryable=True,
+                attempts=call.attempts,
+                operation=call.operation,
+            )
+            attempts = item.attempts + call.attempts
+            return BulkOutcome(id=item.id, status=BulkStatus.UNKNOWN, error=failure, attempts=attempts)
+        self._held_back.appendleft(item)
+        if not interrupted:
+            raise asyncio.CancelledError
+        return None
+
+    async def _postpone(self, item: Item, failure: RateLimitError | None) -> None:
+        if failure is not None:
+            if failure.retry_after is None:
+                self._gate.refuse(_UNTOLD_PAUSE)
+            item = item._replace(
+                maybe_applied=failure.outcome == "unknown", attempts=item.attempts + failure.attempts, failure=failure
+            )
+        status = BulkStatus.UNKNOWN if item.maybe_applied else BulkStatus.FAILED
+        try:
+            await self._note(item, status, settled=False, attempts=item.attempts)
+        finally:
+            self._held_back.append(item)
+
+    async def _note(self, item: Item, status: BulkStatus, *, settled: bool, attempts: int) -> None:
+        try:
+            await self._intake.settle(item, status, settled=settled, attempts=attempts)
+        except JournalError as failure:
+            # The item has its outcome all the same; only nothing further may begin.
+            self._stop(failure)
+
+    def _stop(self, reason: BaseException) -> None:
+        """Send nothing new, because of the first such reason."""
+        if self._stopped is None:
+            self._stopped = reason
+        me = asyncio.current_task()
+        for worker in self._idle_workers:
+            if worker is not me:
+                worker.cancel()

@@ -1,0 +1,69 @@
+"""Modules that are loaded when they are first used.
+
+A fork in the middle of an import would leave the child with half a module forever. So late imports hold a lock, and a
+fork waits for it. No module of ours loads another one late while it is itself being imported: such an import holds a
+lock of its own, and two threads could wait for each other.
+"""
+
+import logging  # noqa: F401 - has to register what it does at a fork before this module does, see below
+import os
+import sys
+import threading
+from collections.abc import Callable
+from importlib import import_module
+from types import ModuleType
+from typing import Any, Generic, TypeVar, overload
+
+from .errors import ClientClosedError
+
+T = TypeVar("T")
+
+_importing = threading.RLock()
+
+if hasattr(os, "register_at_fork"):
+    # A fork takes the locks in the reverse order of registration: this one, then logging's. Modules that make a logger
+    # while they are imported take them in that order too.
+    os.register_at_fork(
+        before=_importing.acquire, after_in_parent=_importing.release, after_in_child=_importing.release
+    )
+
+
+def load(module: str) -> ModuleType:
+    """Import a module by its full name."""
+    try:
+        with _importing:
+            return import_module(module)
+    except ImportError:
+        if not sys.is_finalizing():
+            raise
+    raise ClientClosedError("the program is ending.", outcome="not_applied")
+
+
+class Room(Generic[T]):
+    """A resource of a client, whose file is loaded when the attribute is first used.
+
+    On an instance it is the resource, made of the client's attribute `of`. On the class it is the resource's class, so
+    that mocks with a `spec` know its methods.
+    """
+
+    def __init__(self, home: str, *, of: str) -> None:
+        """`home` names the module and the class in it, as `omi_async.resources.folders:AsyncFolders`."""
+        self._module, self._class = home.split(":")
+        self._of = of
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, client: None, owner: type) -> type[T]: ...
+
+    @overload
+    def __get__(self, client: object, owner: type) -> T: ...
+
+    def __get__(self, client: Any, owner: type) -> T | type[T]:
+        made: Callable[..., T] = getattr(load(self._module), self._class)
+        if client is None:
+            return made  # type: ignore[return-value]  # it is the class itself
+        # The instance's own attribute from now on. Threads that come at once get the first one's.
+        resource: T = client.__dict__.setdefault(self._name, made(getattr(client, self._of)))
+        return resource

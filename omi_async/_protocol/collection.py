@@ -1,0 +1,150 @@
+"""The usual requests of a collection of records: one page, get, create, update, delete."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
+
+import attrs
+
+from ..models.shared import Deletion
+from . import arguments
+from .convert import Unreadable, encode, parse_carefully
+from .meaning import checked, structured, unreadable
+from .request import Answer, Effect, Request
+
+T = TypeVar("T")
+
+
+@attrs.frozen
+class Collection(Generic[T]):
+    """Records of one kind, and where the API keeps them."""
+
+    name: str
+    """As the client's attribute: `memories`."""
+    path: str
+    record: str
+    """As the API's words for one: `Memory`."""
+    model: type[T]
+
+    reads: str = attrs.field(init=False, default=attrs.Factory(lambda self: window("GET", self.path), takes_self=True))
+    """The rate window of reads."""
+    writes: str = attrs.field(
+        init=False, default=attrs.Factory(lambda self: window("POST", self.path), takes_self=True)
+    )
+    """The rate window of writes."""
+    missing: str = attrs.field(
+        init=False, default=attrs.Factory(lambda self: f"{self.record} not found", takes_self=True)
+    )
+    """What the API says of a record that does not exist."""
+
+    def of(self, record_id: str) -> str:
+        """The path of one record; `record_id` has been checked."""
+        return f"{self.path}/{record_id}"
+
+    def page(self, filters: Mapping[str, str], size: int, offset: int) -> Request[tuple[T, ...]]:
+        """One page of a list."""
+        query = arguments.query({**filters, "limit": str(size), "offset": str(offset)})
+        return self.read("list", self.path + query, rows(self.model))
+
+    def get(self, record_id: str, query: str = "") -> Request[T]:
+        """One record by its id."""
+        return self.read("get", self.of(record_id) + query, record(self.model, record_id), missing=self.missing)
+
+    def read(
+        self, verb: str, path: str, decode: Callable[[Answer], Any], *, missing: str | None = None
+    ) -> Request[Any]:
+        """Any read of the collection."""
+        return Request(f"{self.name}.{verb}", "GET", path, decode, (self.reads,), effect="none", missing=missing)
+
+    def create(self, fields: Mapping[str, object], *, effect: Effect = "once") -> Request[T]:
+        """Make a record."""
+        return self.write("create", self.path, fields, value(self.model), effect=effect)
+
+    def write(
+        self, verb: str, path: str, fields: Mapping[str, object], decode: Callable[[Answer], Any], *, effect: Effect
+    ) -> Request[Any]:
+        """Any POST of the collection."""
+        return Request(f"{self.name}.{verb}", "POST", path, decode, (self.writes,), encode(fields), effect)
+
+    def update(self, record_id: str, fields: Mapping[str, object]) -> Request[T]:
+        """Change fields of a record."""
+        return Request(
+            f"{self.name}.update",
+            "PATCH",
+            self.of(record_id),
+            record(self.model, record_id),
+            (self.writes,),
+            encode(fields),
+            missing=self.missing,
+        )
+
+    def delete(self, record_id: str) -> Request[Deletion]:
+        """Remove a record."""
+        return Request(
+            f"{self.name}.delete",
+            "DELETE",
+            self.of(record_id),
+            functools.partial(_deletion, record_id),
+            (self.writes,),
+            missing=self.missing,
+            result_if_missing=functools.partial(Deletion, id=record_id, confirmed=False),
+        )
+
+
+def window(method: str, path: str) -> str:
+    """The rate window that counts a request, by the first five parts of its path: the server has one a resource."""
+    kind = "reads" if method == "GET" else "writes"
+    return f"{kind} {'/'.join(path.split('/')[:5])}"
+
+
+# Readers of answers
+
+
+def value(model: type[T]) -> Callable[[Answer], T]:
+    """Read one value."""
+    return functools.partial(_value, model)
+
+
+def record(model: type[T], record_id: str) -> Callable[[Answer], T]:
+    """Read the record that was asked for, and no other."""
+    return functools.partial(_record, model, record_id)
+
+
+def rows(model: type[T]) -> Callable[[Answer], tuple[T, ...]]:
+    """Read a page of records."""
+    return functools.partial(_value, tuple[model, ...])  # type: ignore[valid-type]  # known when it runs
+
+
+def _value(model: Any, answer: Answer) -> Any:
+    return structured(answer, model)
+
+
+def _record(model: Any, record_id: str, answer: Answer) -> Any:
+    found = structured(answer, model)
+    if found.id != record_id:
+        raise unreadable(answer, "the server answered with another record than the one asked for.", path="$.id")
+    return found
+
+
+def _deletion(record_id: str, answer: Answer) -> Deletion:
+    # The API answered an empty 204 for a while. An empty body with any other status is not its answer.
+    if answer.body or answer.status != 204:
+        success = checked(answer, _success, parse_carefully)
+        if not success:
+            raise unreadable(
+                answer,
+                f"the server answered {answer.status} but denies success.",
+                path="$.success",
+                retryable=False,
+            )
+    # 202 means accepted, which is not done.
+    return Deletion(id=record_id, confirmed=answer.status != 202)
+
+
+def _success(document: Any) -> bool:
+    if type(document) is not dict:
+        raise Unreadable("not an object")
+    success = document.get("success")
+    if type(success) is not bool:
+        raise Unreadable("not a boolean" if "success" in document else "missing", "$.success")
+    return success

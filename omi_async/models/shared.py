@@ -1,0 +1,27 @@
+"""What several resources return."""
+
+from typing import Any
+
+import attrs
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class Deletion:
+    """A record is gone."""
+
+    id: str
+    confirmed: bool
+    """True: the server said that it deleted the record. False: an attempt stayed unanswered and the next one found
+    nothing, or the server only accepted the wish (202). Gone either way; who removed it, or whether it ever existed,
+    cannot be known."""
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class RawResponse:
+    """A success as it came, of an operation that has no method of its own."""
+
+    status: int
+    headers: dict[str, str] = attrs.field(repr=False)
+    """By names in lower case; several values of one name are joined by commas."""
+    json: Any = attrs.field(repr=False)
+    """The decoded body; None where it was empty."""
