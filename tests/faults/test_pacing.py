@@ -329,9 +329,7 @@ async def test_a_reset_that_makes_no_sense(side: Side, reset: str | None, clock:
 
 
 @pytest.mark.scenario(91)
-async def test_no_time_told(
-    side: Side, operation: str, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_no_time_told(side: Side, operation: str, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a 429 that names no time a job waits a minute, whatever the retries of the call were."""
     tell_time_of_day(monkeypatch, clock.monotonic)
 

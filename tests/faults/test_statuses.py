@@ -124,9 +124,7 @@ async def test_nothing_after_a_delete(side: Side, form: str) -> None:
 
 
 @pytest.mark.scenario(56)
-@pytest.mark.parametrize(
-    "reply", [NO_CONTENT, *EMPTY.values(), answer(200, "null")], ids=["204", *EMPTY, "null"]
-)
+@pytest.mark.parametrize("reply", [NO_CONTENT, *EMPTY.values(), answer(200, "null")], ids=["204", *EMPTY, "null"])
 async def test_nothing_after_an_update(side: Side, reply: bytes) -> None:
     """A PATCH that is answered without a conversation may have been applied, and is tried again."""
     ended = await call(side, "update", reply)
