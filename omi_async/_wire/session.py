@@ -1,5 +1,6 @@
 """The documented way: `ClientSession.request`, for every session and every version of aiohttp."""
 
+import asyncio
 from io import BytesIO
 from typing import Any
 
@@ -17,6 +18,8 @@ _HEADERS = frozenset(
 
 # Keeps aiohttp from adding a Content-Type to a POST that has no body.
 _NO_DEFAULT = (hdrs.CONTENT_TYPE,)
+
+_TURNS = 2  # of the loop, after which it has read what waited
 
 _CLEAN_TRIES = 8  # connections of a borrowed pool that are looked at before the last one is taken as it is
 
@@ -102,7 +105,12 @@ def _cleanly(handler: aiohttp.ClientHandlerType) -> aiohttp.ClientHandlerType:
         send = request.send
 
         async def send_if_clean(connection: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
-            if something_waits(connection.transport):
+            if request.is_ssl() and something_waits(connection.transport):
+                # The server's session tickets wait on a new connection. The loop reads them, and nothing comes of it.
+                for _ in range(_TURNS):
+                    await asyncio.sleep(0)
+            protocol = connection.protocol
+            if protocol is None or protocol.should_close or something_waits(connection.transport):
                 raise _Unclean
             return await send(connection)
 
