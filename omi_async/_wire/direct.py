@@ -26,7 +26,7 @@ class _Target(aiohttp.ClientRequest):
     """Tells the connector where to, and is never sent."""
 
     @functools.cached_property
-    def connection_key(self) -> ConnectionKey:
+    def connection_key(self) -> ConnectionKey:  # pyright: ignore[reportIncompatibleMethodOverride]  # computed once
         """The key in the connector's pool, which is the same for every call."""
         return super().connection_key
 
