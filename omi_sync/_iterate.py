@@ -193,7 +193,7 @@ def next_outcome(bridge: Bridge[Any], target: Worked[O], items: object) -> O:
     while not target._rows:
         try:
             bridge.run(target._fill(), fed)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             if fed is not None:
                 fed.make_calls()
                 fed.close()

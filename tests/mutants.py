@@ -385,7 +385,7 @@ MUTANTS: list[Mutant] = [
             "integers that lose digits sent",
             "if isinstance(value, int) and abs(value) > arguments.LARGEST_INTEGER:",
             "if False:",
-            f"{_REQUEST}test_refusals",
+            f"{_REPORTS}test_large_integers",
         ),
         (
             "integers that lose digits handed on",
@@ -944,7 +944,7 @@ MUTANTS: list[Mutant] = [
             "closing that is cut short leaves calls without limits",
             "            self._sending.end_all()\n            self._sending.close()",
             "            self._sending.close()",
-            "tests/process/test_cancellation.py::test_closing_cancelled",
+            f"{_REPORTS}test_closing_cut_short",
         ),
         (
             "a slot kept after the attempt",
@@ -1102,6 +1102,12 @@ MUTANTS: list[Mutant] = [
             f"{_REPORTS}test_a_refused_id_is_not_kept",
         ),
         (
+            "an item of an id that was under way left out in silence",
+            "self.left_out = self.left_out or bool(waiting)",
+            "pass",
+            f"{_REPORTS}test_left_at_the_end_of_the_input",
+        ),
+        (
             "an earlier run's doubt forgotten",
             "item = item._replace(maybe_applied=entry.status != BulkStatus.FAILED)",
             "pass",
@@ -1166,6 +1172,12 @@ MUTANTS: list[Mutant] = [
             f"{_REPORTS}test_a_foreign_cancellation_in_on_progress",
         ),
         (
+            "every item sent to a server without the operation",
+            "    RouteNotFoundError,\n    ClientClosedError",
+            "    ClientClosedError",
+            f"{_REPORTS}test_a_missing_route_stops_the_job",
+        ),
+        (
             "a live input asked for more than its first item",
             "first = 1 if intake.is_cautious else self._concurrency",
             "first = self._concurrency",
@@ -1206,6 +1218,12 @@ MUTANTS: list[Mutant] = [
             "if self._coroutine is None:\n            self.task.cancel()",
             "if self._coroutine is None:\n            pass",
             "tests/process/test_interrupts.py::test_interrupted_call_that_does_not_end",
+        ),
+        (
+            "a foreign cancellation taken for the end of the loop",
+            " and task is not None and task.cancelling():",
+            ":",
+            f"{_REPORTS}test_a_foreign_cancellation_in_the_input",
         ),
         (
             "its own thread waited for",
