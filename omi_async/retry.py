@@ -244,7 +244,6 @@ class Call(Generic[T]):
     async def _attempt(self) -> T:
         self.attempts += 1
         counted = [gate.sent() for gate in self._gates]
-        failure: OmiError | None = None
         try:
             answer = await self._transport.send(self._request, self._last)
             result = read(self._request, answer)
@@ -255,15 +254,15 @@ class Call(Generic[T]):
             # A cancellation, most often: nobody will read the answer.
             self.maybe_applied = self.maybe_applied or self._last.connected
             raise
-        finally:
-            if not self._last.connected:
-                for gate, moment in zip(self._gates, counted, strict=True):
-                    gate.unsent(moment)
-        if failure is None:
+        else:
             spent = spent_window(answer.headers)
             if spent is not None:
                 self._gates[0].refuse(spent)
             return result
+        finally:
+            if not self._last.connected:
+                for gate, moment in zip(self._gates, counted, strict=True):
+                    gate.unsent(moment)
         if isinstance(failure, RateLimitError):
             self._gates[0].refused(failure)
         if self.maybe_applied and says_missing(self._request, failure) and self._request.result_if_missing is not None:

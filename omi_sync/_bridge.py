@@ -288,8 +288,12 @@ class _Handoff(Generic[R]):
         try:
             self.result = await coroutine
         except BaseException as error:
-            # Without this frame: whoever reads the traceback looks for their own line.
-            self.error = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                self.error = _ended()
+            else:
+                # Without this frame: whoever reads the traceback looks for their own line.
+                self.error = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
             if not isinstance(error, Exception):
                 raise
         else:
@@ -303,8 +307,6 @@ class _Handoff(Generic[R]):
         while not (self._done.acquire(timeout=_POLL) if self._feed is None else self._serve(self._feed)):
             if not thread.is_alive() and not self._done.acquire(blocking=False):
                 raise _ended()
-        if isinstance(self.error, asyncio.CancelledError):
-            raise _ended()
 
     def _serve(self, feed: Feed) -> bool:
         feed.serve(_POLL)

@@ -156,16 +156,23 @@ def _fulfil(wish: "asyncio.Future[list[I]]", items: list[I], failure: BaseExcept
 
 def feed(items: Iterable[I]) -> Iterable[I] | Feed[I]:
     """A feed of the items. What cannot be an input goes through, to be refused where all arguments are."""
+    return Feed(items) if _is_input(items) else items
+
+
+def _is_input(items: object) -> bool:
     in_order = not isinstance(items, Set) or isinstance(items, (KeysView, ItemsView))
-    usable = isinstance(items, Iterable) and not isinstance(items, (str, bytes)) and in_order
-    return Feed(items) if usable else items
+    return isinstance(items, Iterable) and not isinstance(items, (str, bytes)) and in_order
 
 
 def relayed(items: object, callback: Callable[[T], None] | None) -> Callable[[T], None] | None:
     """A callback that is called on the caller's thread; what cannot be one goes through, to be refused."""
-    if not isinstance(items, Feed) or not callable(callback) or iscoroutinefunction(callback):
+    if callback is None or not isinstance(items, Feed) or not _is_plain(callback):
         return callback
     return items.relay(callback)
+
+
+def _is_plain(callback: object) -> bool:
+    return callable(callback) and not iscoroutinefunction(callback)
 
 
 def next_row(bridge: Bridge[Any], target: Listed[O]) -> O:
@@ -186,7 +193,7 @@ def next_outcome(bridge: Bridge[Any], target: Worked[O], items: object) -> O:
     while not target._rows:
         try:
             bridge.run(target._fill(), fed)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             if fed is not None:
                 fed.make_calls()
                 fed.close()

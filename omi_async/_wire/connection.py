@@ -22,6 +22,8 @@ JSON = "application/json"
 
 LARGE = 64 * 2**10  # bytes of a request's body; more than that may be answered before the server has read it
 
+CLEAN_TRIES = 8  # connections on which something waits that are closed before the attempt is given up
+
 _BODY_LIMIT = 8 * 2**20  # bytes after decompression; the largest conversations seen are under one MiB
 _ERROR_BODY_LIMIT = 64 * 2**10
 _CHUNK = 64 * 2**10
@@ -101,7 +103,8 @@ class Connector(aiohttp.TCPConnector):
         self, request: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout, attempt: Attempt
     ) -> aiohttp.connector.Connection:
         """A connection that is fit for the attempt."""
-        while True:
+        unclean = 0  # new ones: of a server that always speaks first there would be no end
+        while unclean < CLEAN_TRIES:
             connection = await super().connect(request, traces, timeout)
             protocol = connection.protocol
             assert protocol is not None  # noqa: S101 - it is as long as the connection is nobody else's
@@ -111,17 +114,20 @@ class Connector(aiohttp.TCPConnector):
                 link = _Link(connection.transport)
                 setattr(protocol, _NOTE, link)
                 if request.is_ssl():
-                    await read_tickets(protocol)
+                    try:
+                        await read_tickets(protocol)
+                    except BaseException:
+                        connection.close()
+                        raise
             fit = is_new or not (attempt.fresh or link.distrusted)
             if fit and not protocol.should_close and not link.something_waits():
-                break
+                attempt.reused = not is_new
+                attempt.link = link
+                attempt.connected = True
+                return connection
             connection.close()
-            if is_new:  # the next one would most likely be no better
-                raise aiohttp.ClientConnectionError
-        attempt.reused = not is_new
-        attempt.link = link
-        attempt.connected = True
-        return connection
+            unclean += is_new
+        raise aiohttp.ClientConnectionError
 
     def give_up(self) -> None:
         """Close at once and in silence, on a loop that does not run any more."""

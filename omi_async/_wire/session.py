@@ -8,7 +8,7 @@ from aiohttp import hdrs
 from yarl import URL
 
 from .._protocol.request import Answer, Request
-from .connection import JSON, LARGE, Attempt, current, is_clean, limits, read, read_tickets, refused_unread
+from .connection import CLEAN_TRIES, JSON, LARGE, Attempt, current, is_clean, limits, read, read_tickets, refused_unread
 
 # What a request of ours carries: set here, or by aiohttp for every request.
 _HEADERS = frozenset(
@@ -17,8 +17,6 @@ _HEADERS = frozenset(
 
 # Keeps aiohttp from adding a Content-Type to a POST that has no body.
 _NO_DEFAULT = (hdrs.CONTENT_TYPE,)
-
-_CLEAN_TRIES = 8  # connections of a borrowed pool that are looked at before the attempt is given up
 
 
 class _Lost(aiohttp.ClientError):
@@ -109,7 +107,7 @@ def _cleanly(handler: aiohttp.ClientHandlerType) -> aiohttp.ClientHandlerType:
                 raise _Unclean
             return await send(connection)
 
-        for _ in range(_CLEAN_TRIES):
+        for _ in range(CLEAN_TRIES):
             request.send = send_if_clean  # type: ignore[method-assign, assignment]  # aiohttp has no place for such a look
             try:
                 return await handler(request)

@@ -30,9 +30,6 @@ from .direct import Direct
 from .fork import keep_forever
 from .session import ThroughSession
 
-# What Python itself imports, on other threads, when it looks up a host's name for the first time.
-_FOR_LOOKUPS = ("concurrent.futures.thread", "encodings.idna")
-
 _CLOSE_GRACE = 5.0  # seconds that calls under way get to finish when the client is closed
 
 
@@ -205,11 +202,8 @@ class Transport:
             # aiohttp ties a session to the loop it was made on, and says so in no public way.
             if self._session is not None and getattr(self._session, "_loop", loop) is not loop:
                 raise _other_loop()
-            # A fork in the middle of these imports would leave the child without lookups. At the end of the program
-            # they fail, as the lookup would.
-            with suppress(RuntimeError):
-                for module in _FOR_LOOKUPS:
-                    load(module)
+            # Python imports it when it first looks up a host's name, on a thread, and a fork would not wait for that.
+            load("encodings.idna")
             self._loop = loop
 
     def _ready(self, attempt: Attempt) -> aiohttp.ClientSession:

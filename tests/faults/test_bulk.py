@@ -667,6 +667,7 @@ async def test_throttled_items_are_reported_at_the_end(side: Side, end: str, clo
             if 1 == sum(each.path == exchange.path for each in server.log):
                 exchange.reset()  # and perhaps it was applied
             else:
+                await until(lambda: any(each.path.endswith("conv_1") for each in server.log))
                 await exchange.send(answer(429, {"detail": "Wait."}, headers={"Retry-After": "3600"}))
         else:
             await slept.wait()

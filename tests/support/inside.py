@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from omi_async import AsyncOmiClient, pacing
+from omi_async._late import Room
 from omi_async._protocol import collection, convert, meaning
 from omi_async._protocol.convert import Unreadable, parse, structure
 from omi_async._protocol.meaning import clean, read, retry_after, says_missing
@@ -29,6 +30,7 @@ from omi_async.resources.conversations import (
 from omi_sync import OmiClient
 
 __all__ = [
+    "ROOMS",
     "Answer",
     "Attempt",
     "Connector",
@@ -63,6 +65,9 @@ __all__ = [
     "transport",
     "update_conversation",
 ]
+
+ROOMS = tuple([name for name, value in vars(AsyncOmiClient).items() if isinstance(value, Room)])
+"""The resources of a client, which are loaded when they are first used."""
 
 _BUILDERS: dict[str, Callable[[], Any]] = {
     "update": lambda: update_conversation("conv_1", "A", None),
