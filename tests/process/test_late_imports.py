@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has
 _OPTIONS = (*STRICT, "-W", "ignore:This process:DeprecationWarning")
 
 _PROGRAM = '''
-import asyncio, faulthandler, os, signal, sys, threading, traceback
+import sys
 
 url, side, what, folder, number = sys.argv[1:]
 if side == "async":
@@ -28,6 +28,7 @@ if side == "async":
 else:
     import omi_sync as package
     from omi_sync import OmiClient, RetryPolicy
+import asyncio, faulthandler, os, signal, threading, traceback  # the package comes first: it can rely on nothing
 
 # What is used, each in a way that loads something for it. A process is told from all others by its id.
 
