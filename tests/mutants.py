@@ -875,7 +875,7 @@ MUTANTS: list[Mutant] = [
             "a connection kept whose answer was not read",
             "        except BaseException:\n            _drop(connection)",
             "        except BaseException:\n            connection.release()",
-            "tests/process/test_context.py tests/process/test_cancellation.py",
+            f"{_REPORTS}test_late_answer_to_a_cancelled_call",
         ),
         (
             "a request that follows the rest of another",
