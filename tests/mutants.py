@@ -453,8 +453,8 @@ MUTANTS: list[Mutant] = [
         ),
         (
             "numbers of any size in long transcripts",
-            "if numbers and not (",
-            "if False and not (",
+            "if numbers and not -_LARGEST <=",
+            "if False and not -_LARGEST <=",
             f"{_PROTOCOL}test_long_transcripts",
         ),
         (
@@ -780,6 +780,12 @@ MUTANTS: list[Mutant] = [
             "            if refused_unread(request, answer):\n",
             "            if False:\n",
             f"{_WAYS}test_answered_before_the_request_was_read",
+        ),
+        (
+            "a borrowed connection given up for session tickets",
+            "if request.is_ssl() and something_waits(connection.transport):",
+            "if False:",
+            "tests/faults/test_tls.py::test_session_tickets",
         ),
         (
             "a borrowed connection on which something waits",
