@@ -1,5 +1,6 @@
 """What both ways over aiohttp share: the connector, what an attempt notes, and how much of an answer is read."""
 
+import asyncio
 import functools
 import select
 from collections.abc import Callable
@@ -15,8 +16,6 @@ from .._protocol.request import Answer, Request
 from ..errors import ResponseError
 
 if TYPE_CHECKING:
-    import asyncio
-
     from multidict import CIMultiDictProxy
 
 JSON = "application/json"
@@ -46,7 +45,7 @@ _NOTE = "omi_link"  # the attribute; a weak dictionary beside costs several time
 class _Link:
     """What is known of a connection that has served a request, kept on aiohttp's object for it."""
 
-    def __init__(self, transport: "asyncio.Transport | None") -> None:
+    def __init__(self, transport: asyncio.Transport | None) -> None:
         self.distrusted = False
         self.something_waits = _watch(transport)
 
@@ -111,13 +110,14 @@ class Connector(aiohttp.TCPConnector):
             if link is None:
                 link = _Link(connection.transport)
                 setattr(protocol, _NOTE, link)
-            # Under TLS a new connection may have the server's session tickets waiting, which are no answer.
-            if is_new and request.is_ssl():
-                break
+                if request.is_ssl():
+                    await read_tickets(protocol)
             fit = is_new or not (attempt.fresh or link.distrusted)
             if fit and not protocol.should_close and not link.something_waits():
                 break
             connection.close()
+            if is_new:  # the next one would most likely be no better
+                raise aiohttp.ClientConnectionError
         attempt.reused = not is_new
         attempt.link = link
         attempt.connected = True
@@ -128,12 +128,23 @@ class Connector(aiohttp.TCPConnector):
         self._close()
 
 
-def something_waits(transport: "asyncio.Transport | None") -> bool:
-    """Whether bytes, or the end of the connection, wait in the kernel for the event loop to read them."""
-    return _watch(transport)()
+async def read_tickets(protocol: aiohttp.client_proto.ResponseHandler) -> None:
+    """Let the loop read what waits on a new TLS connection: the server's session tickets, which are no answer.
+
+    An answer among them stays with the protocol, whose `should_close` tells of it.
+    """
+    waits = _watch(protocol.transport)
+    while not protocol.should_close and waits():
+        await asyncio.sleep(0)
 
 
-def _watch(transport: "asyncio.Transport | None") -> Callable[[], bool]:
+def is_clean(protocol: aiohttp.client_proto.ResponseHandler) -> bool:
+    """Whether nothing has come on the connection, read or not, since its last answer; its end counts too."""
+    return not protocol.should_close and not _watch(protocol.transport)()
+
+
+def _watch(transport: asyncio.BaseTransport | None) -> Callable[[], bool]:
+    """A look for bytes, or the end of the connection, that wait in the kernel for the event loop to read them."""
     socket = None if transport is None else transport.get_extra_info("socket")
     descriptor = -1 if socket is None else socket.fileno()
     if descriptor < 0:

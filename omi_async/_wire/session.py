@@ -1,6 +1,5 @@
 """The documented way: `ClientSession.request`, for every session and every version of aiohttp."""
 
-import asyncio
 from io import BytesIO
 from typing import Any
 
@@ -9,7 +8,7 @@ from aiohttp import hdrs
 from yarl import URL
 
 from .._protocol.request import Answer, Request
-from .connection import JSON, LARGE, Attempt, current, limits, read, refused_unread, something_waits
+from .connection import JSON, LARGE, Attempt, current, is_clean, limits, read, read_tickets, refused_unread
 
 # What a request of ours carries: set here, or by aiohttp for every request.
 _HEADERS = frozenset(
@@ -19,9 +18,7 @@ _HEADERS = frozenset(
 # Keeps aiohttp from adding a Content-Type to a POST that has no body.
 _NO_DEFAULT = (hdrs.CONTENT_TYPE,)
 
-_TURNS = 2  # of the loop, after which it has read what waited
-
-_CLEAN_TRIES = 8  # connections of a borrowed pool that are looked at before the last one is taken as it is
+_CLEAN_TRIES = 8  # connections of a borrowed pool that are looked at before the attempt is given up
 
 
 class _Lost(aiohttp.ClientError):
@@ -105,12 +102,10 @@ def _cleanly(handler: aiohttp.ClientHandlerType) -> aiohttp.ClientHandlerType:
         send = request.send
 
         async def send_if_clean(connection: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
-            if request.is_ssl() and something_waits(connection.transport):
-                # The server's session tickets wait on a new connection. The loop reads them, and nothing comes of it.
-                for _ in range(_TURNS):
-                    await asyncio.sleep(0)
             protocol = connection.protocol
-            if protocol is None or protocol.should_close or something_waits(connection.transport):
+            if protocol is not None and request.is_ssl():
+                await read_tickets(protocol)
+            if protocol is None or not is_clean(protocol):
                 raise _Unclean
             return await send(connection)
 
@@ -122,6 +117,7 @@ def _cleanly(handler: aiohttp.ClientHandlerType) -> aiohttp.ClientHandlerType:
                 continue
             finally:
                 request.send = send  # type: ignore[method-assign]
-        return await handler(request)
+        current.get().connected = False  # nothing was sent on any of them
+        raise aiohttp.ClientConnectionError
 
     return handle
