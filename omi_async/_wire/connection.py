@@ -134,7 +134,7 @@ async def read_tickets(protocol: aiohttp.client_proto.ResponseHandler) -> None:
     An answer among them stays with the protocol, whose `should_close` tells of it.
     """
     waits = _watch(protocol.transport)
-    while not protocol.should_close and waits():
+    while not protocol.should_close and waits():  # noqa: ASYNC110 - nothing tells when the loop has read
         await asyncio.sleep(0)
 
 
