@@ -453,8 +453,8 @@ MUTANTS: list[Mutant] = [
         ),
         (
             "numbers of any size in long transcripts",
-            "if numbers and not (",
-            "if False and not (",
+            "if numbers and not -_LARGEST <=",
+            "if False and not -_LARGEST <=",
             f"{_PROTOCOL}test_long_transcripts",
         ),
         (
@@ -782,6 +782,12 @@ MUTANTS: list[Mutant] = [
             f"{_WAYS}test_answered_before_the_request_was_read",
         ),
         (
+            "a borrowed connection given up for session tickets",
+            "if request.is_ssl() and something_waits(connection.transport):",
+            "if False:",
+            "tests/faults/test_tls.py::test_session_tickets",
+        ),
+        (
             "a borrowed connection on which something waits",
             "            handler = _cleanly(handler)\n",
             "",
@@ -875,7 +881,7 @@ MUTANTS: list[Mutant] = [
             "a connection kept whose answer was not read",
             "        except BaseException:\n            _drop(connection)",
             "        except BaseException:\n            connection.release()",
-            "tests/process/test_context.py tests/process/test_cancellation.py",
+            f"{_REPORTS}test_late_answer_to_a_cancelled_call",
         ),
         (
             "a request that follows the rest of another",
