@@ -114,15 +114,11 @@ class Connector(aiohttp.TCPConnector):
                 link = _Link(connection.transport)
                 setattr(protocol, _NOTE, link)
                 if request.is_ssl():
-<<<<<<< HEAD
                     try:
                         await read_tickets(protocol)
                     except BaseException:
                         connection.close()
                         raise
-=======
-                    await read_tickets(protocol)
->>>>>>> e3003ca8b9cfa0a5bcfc07288866d675165805b8
             fit = is_new or not (attempt.fresh or link.distrusted)
             if fit and not protocol.should_close and not link.something_waits():
                 attempt.reused = not is_new
@@ -130,17 +126,8 @@ class Connector(aiohttp.TCPConnector):
                 attempt.connected = True
                 return connection
             connection.close()
-<<<<<<< HEAD
             unclean += is_new
         raise aiohttp.ClientConnectionError
-=======
-            if is_new:  # the next one would most likely be no better
-                raise aiohttp.ClientConnectionError
-        attempt.reused = not is_new
-        attempt.link = link
-        attempt.connected = True
-        return connection
->>>>>>> e3003ca8b9cfa0a5bcfc07288866d675165805b8
 
     def give_up(self) -> None:
         """Close at once and in silence, on a loop that does not run any more."""
