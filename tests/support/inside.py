@@ -1,12 +1,14 @@
 """Names inside the packages that several tests need, in one place: where they move to, this file follows."""
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from omi_async import AsyncOmiClient, pacing
+from omi_async import AsyncOmiClient, journal, pacing
 from omi_async._late import Room
 from omi_async._protocol import collection, convert, meaning
 from omi_async._protocol.convert import Unreadable, parse, structure
@@ -52,6 +54,7 @@ __all__ = [
     "get_conversation",
     "go_straight",
     "guard",
+    "locks_last",
     "meaning",
     "parse",
     "raw",
@@ -102,3 +105,12 @@ def tell_time_of_day(monkeypatch: pytest.MonkeyPatch, clock: Callable[[], float]
 def go_straight(monkeypatch: pytest.MonkeyPatch, straight: bool) -> None:
     """Let requests go straight onto aiohttp's connections, or through its session as with an unknown aiohttp."""
     monkeypatch.setattr(direct, "_KNOWN", straight)
+
+
+def locks_last(path: Path) -> bool:
+    """Whether this system has locks that a read of the file in the same process leaves alone."""
+    path.touch()
+    descriptor = journal._lock(str(path))
+    if descriptor is not None:
+        os.close(descriptor)
+    return descriptor is not None
