@@ -221,7 +221,7 @@ SCENARIOS: dict[int, tuple[str, str | None]] = {
     186: ("a creation on a connection that has ended", None),
     187: ("a 404 from something in front of the API", None),
     188: ("a small answer with very many wrong rows", None),
-    189: ("a limit on the wait for one outcome of a job", None),
+    189: ("a limit on the wait for one outcome", None),
     190: ("a job that is cancelled twice", None),
     191: ("two updates of one record in a resumed job", None),
     192: ("closing that is itself cut off", None),
