@@ -46,14 +46,20 @@ if TYPE_CHECKING:
         NewTranscriptSegment,
         TranscriptSegment,
     )
-    from .models.shared import Deletion, RawResponse
+    from .models.folders import Folder
+    from .models.memories import Memory, MemoryCategory, MemoryMatch, NewMemory
+    from .models.shared import CLEAR, Deletion, RawResponse
     from .paging import AsyncListing
     from .resources.conversations import AsyncConversations, ConversationUpdate
+    from .resources.folders import AsyncFolders
+    from .resources.memories import AsyncMemories, MemoryUpdate
 
 __all__ = [
     "AsyncBulk",
     "AsyncConversations",
+    "AsyncFolders",
     "AsyncListing",
+    "AsyncMemories",
     "AsyncOmiClient",
     "AuthenticationError",
     "BadRequestError",
@@ -61,6 +67,7 @@ __all__ = [
     "BulkProgress",
     "BulkStatus",
     "BulkStoppedError",
+    "CLEAR",
     "Category",
     "ClientClosedError",
     "ConfigurationError",
@@ -73,9 +80,15 @@ __all__ = [
     "CreatedConversation",
     "Deletion",
     "EventLoopError",
+    "Folder",
     "Geolocation",
     "InvalidRequestError",
     "JournalError",
+    "Memory",
+    "MemoryCategory",
+    "MemoryMatch",
+    "MemoryUpdate",
+    "NewMemory",
     "NewTranscriptSegment",
     "NotFoundError",
     "OmiError",
@@ -113,9 +126,13 @@ _LATE = {
         "NewTranscriptSegment",
         "TranscriptSegment",
     ),
-    "models.shared": ("Deletion", "RawResponse"),
+    "models.folders": ("Folder",),
+    "models.memories": ("Memory", "MemoryCategory", "MemoryMatch", "NewMemory"),
+    "models.shared": ("CLEAR", "Deletion", "RawResponse"),
     "paging": ("AsyncListing",),
     "resources.conversations": ("AsyncConversations", "ConversationUpdate"),
+    "resources.folders": ("AsyncFolders",),
+    "resources.memories": ("AsyncMemories", "MemoryUpdate"),
 }
 _HOMES = {name: f"{__name__}.{module}" for module, names in _LATE.items() for name in names}
 

@@ -27,6 +27,8 @@ from .retry import DEFAULT_TIMEOUT, Retrier, RetryPolicy, Timeout
 
 if TYPE_CHECKING:
     from .resources.conversations import AsyncConversations
+    from .resources.folders import AsyncFolders
+    from .resources.memories import AsyncMemories
 
 _DEFAULT_BASE_URL = "https://api.omi.me"
 _KEY_LIMIT = 512  # characters; real keys have 40
@@ -50,6 +52,10 @@ class AsyncOmiClient:
         "omi_async.resources.conversations:AsyncConversations", of="_retrier"
     )
     """Conversations of the key's user."""
+    memories: "Room[AsyncMemories]" = Room("omi_async.resources.memories:AsyncMemories", of="_retrier")
+    """Memories of the key's user."""
+    folders: "Room[AsyncFolders]" = Room("omi_async.resources.folders:AsyncFolders", of="_retrier")
+    """Folders of the key's user."""
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any, Generic, Protocol, TypeVar
 
+from ._protocol.collection import Page
 from ._protocol.request import Request
 from .retry import Retrier, RetryPolicy, Timeout
 
@@ -27,11 +28,11 @@ class Pages(Protocol[R]):
     """Whether there is nothing more to ask for."""
     gaps: bool
 
-    def request(self) -> Request[tuple[R, ...]]:
+    def request(self) -> Request[Page[R]]:
         """The request of the next page."""
         ...
 
-    def take(self, page: tuple[R, ...]) -> list[R]:
+    def take(self, page: Page[R]) -> list[R]:
         """The rows of a page that are new, after deciding what to ask for next."""
         ...
 
@@ -56,6 +57,7 @@ class AsyncListing(Generic[R]):
         self._timeout = timeout
         self._retry = retry
         self._left = limit
+        self._truncated = False
         self._closed = False
         self._rows: deque[R] = deque()
         self._filling = asyncio.Lock()
@@ -68,6 +70,14 @@ class AsyncListing(Generic[R]):
         nothing new on them look like the end, and may have been taken for it.
         """
         return self._pages.gaps
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the server said of a page that it gave less than it has, so that records may be missing.
+
+        Newer servers cut a list of memories so, where it would take them too long.
+        """
+        return self._truncated
 
     def __aiter__(self) -> AsyncIterator[R]:
         return self
@@ -88,7 +98,9 @@ class AsyncListing(Generic[R]):
             while not self._rows:
                 if self._closed or self._pages.ended or self._left == 0:
                     raise StopAsyncIteration
-                new = self._pages.take(await self._retrier.call(self._pages.request(), self._timeout, self._retry))
+                page = await self._retrier.call(self._pages.request(), self._timeout, self._retry)
+                self._truncated = self._truncated or page.truncated
+                new = self._pages.take(page)
                 if self._left is not None:
                     new = new[: self._left]
                     self._left -= len(new)
@@ -103,7 +115,7 @@ class ByTime(Generic[R]):
 
     def __init__(
         self,
-        page: Callable[[datetime | None, int], Request[tuple[R, ...]]],
+        page: Callable[[datetime | None, int], Request[Page[R]]],
         *,
         size: int,
         start: datetime | None,
@@ -125,17 +137,17 @@ class ByTime(Generic[R]):
         self._without_new = 0
         self._short = False
 
-    def request(self) -> Request[tuple[R, ...]]:
+    def request(self) -> Request[Page[R]]:
         """The request of the next page."""
         return self._page(self._anchor, self._offset)
 
-    def take(self, page: tuple[R, ...]) -> list[R]:
+    def take(self, page: Page[R]) -> list[R]:
         """The new rows of a page. Some servers ignore the bounds on later pages, so rows outside are left out."""
-        new = _unseen(page, self._seen)
+        new = _unseen(page.rows, self._seen)
         if new and self._short:
             self.gaps = True
-        self._short = self._short or len(page) < self._size
-        self._move(page, fruitful=bool(new))
+        self._short = self._short or len(page.rows) < self._size
+        self._move(page.rows, fruitful=bool(new))
         inside = [row for row in new if self._is_inside(self._moment(row))]
         # Newest first, so a page without a row inside the bounds is behind all of them.
         behind = bool(new) and not inside and self._anchored
@@ -183,7 +195,8 @@ class ByTime(Generic[R]):
 class ByOffset(Generic[R]):
     """Pages by their offset. Rows that shift to a later page come again and are dropped; `most` are within reach."""
 
-    def __init__(self, page: Callable[[int], Request[tuple[R, ...]]], *, size: int, most: int | None = None) -> None:
+    def __init__(self, page: Callable[[int, int], Request[Page[R]]], *, size: int, most: int | None = None) -> None:
+        """`page` makes the request of so many rows from an offset on."""
         self.ended = False
         self.gaps = False
         self._page = page
@@ -194,20 +207,25 @@ class ByOffset(Generic[R]):
         self._without_new = 0
         self._short = False
 
-    def request(self) -> Request[tuple[R, ...]]:
+    def request(self) -> Request[Page[R]]:
         """The request of the next page."""
-        return self._page(self._offset)
+        return self._page(self._asked(), self._offset)
 
-    def take(self, page: tuple[R, ...]) -> list[R]:
+    def _asked(self) -> int:
+        return self._size if self._most is None else min(self._size, self._most - self._offset)
+
+    def take(self, page: Page[R]) -> list[R]:
         """The new rows of a page."""
-        new = _unseen(page, self._seen)
+        asked, came = self._asked(), len(page.rows)
+        new = _unseen(page.rows, self._seen)
         if new and self._short:
             self.gaps = True
-        self._short = self._short or len(page) < self._size
-        self._offset += self._size
+        self._short = self._short or (came < asked and not page.truncated)
+        # By what came, not by what was asked for: a server may give less, and what it hides costs a repetition only.
+        self._offset += came or (0 if page.truncated else asked)
         self._without_new = 0 if new else self._without_new + 1
-        out_of_reach = self._most is not None and self._offset + self._size > self._most
-        self.gaps = self.gaps or (out_of_reach and len(page) == self._size)
+        out_of_reach = self._most is not None and self._offset >= self._most
+        self.gaps = self.gaps or (out_of_reach and bool(new))
         self.ended = out_of_reach or self._without_new == _EMPTY_PAGES_TO_STOP
         return new
 

@@ -40,6 +40,7 @@ from .client import OmiClient
 
 if TYPE_CHECKING:
     from omi_async import (
+        CLEAR,
         BulkOutcome,
         BulkProgress,
         BulkStatus,
@@ -51,7 +52,13 @@ if TYPE_CHECKING:
         ConversationUpdate,
         CreatedConversation,
         Deletion,
+        Folder,
         Geolocation,
+        Memory,
+        MemoryCategory,
+        MemoryMatch,
+        MemoryUpdate,
+        NewMemory,
         NewTranscriptSegment,
         RawResponse,
         TranscriptSegment,
@@ -59,6 +66,8 @@ if TYPE_CHECKING:
 
     from .bulk import Bulk
     from .conversations import Conversations
+    from .folders import Folders
+    from .memories import Memories
     from .paging import Listing
     from .sandbox import Sandbox
 
@@ -70,6 +79,7 @@ __all__ = [
     "BulkProgress",
     "BulkStatus",
     "BulkStoppedError",
+    "CLEAR",
     "Category",
     "ClientClosedError",
     "ConfigurationError",
@@ -83,10 +93,18 @@ __all__ = [
     "CreatedConversation",
     "Deletion",
     "EventLoopError",
+    "Folder",
+    "Folders",
     "Geolocation",
     "InvalidRequestError",
     "JournalError",
     "Listing",
+    "Memories",
+    "Memory",
+    "MemoryCategory",
+    "MemoryMatch",
+    "MemoryUpdate",
+    "NewMemory",
     "NewTranscriptSegment",
     "NotFoundError",
     "OmiClient",
@@ -115,7 +133,9 @@ __all__ = [
 _HOMES = {
     "Bulk": "omi_sync.bulk",
     "Conversations": "omi_sync.conversations",
+    "Folders": "omi_sync.folders",
     "Listing": "omi_sync.paging",
+    "Memories": "omi_sync.memories",
     "Sandbox": "omi_sync.sandbox",
 }
 

@@ -568,7 +568,8 @@ def package(facades: dict[str, Facade], root: Path) -> str:
     client = made["AsyncOmiClient"]
 
     def imported(wanted: list[str], indent: str = "") -> list[str]:
-        return [f"{indent}from omi_async import (", *[f"{indent}    {name}," for name in wanted], f"{indent})"]
+        names = sorted(wanted, key=_by_kind)
+        return [f"{indent}from omi_async import (", *[f"{indent}    {name}," for name in names], f"{indent})"]
 
     lines = [
         f"# Made from omi_async/__init__.py by: {COMMAND}",

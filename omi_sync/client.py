@@ -16,6 +16,8 @@ from ._bridge import Bridge
 
 if TYPE_CHECKING:
     from .conversations import Conversations
+    from .folders import Folders
+    from .memories import Memories
 
 
 class OmiClient:
@@ -33,6 +35,12 @@ class OmiClient:
 
     conversations: "Room[Conversations]" = Room("omi_sync.conversations:Conversations", of="_bridge")
     """Conversations of the key's user."""
+
+    memories: "Room[Memories]" = Room("omi_sync.memories:Memories", of="_bridge")
+    """Memories of the key's user."""
+
+    folders: "Room[Folders]" = Room("omi_sync.folders:Folders", of="_bridge")
+    """Folders of the key's user."""
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ import attrs
 from .._jobs.items import Items
 from .._protocol import arguments
 from .._protocol.arguments import refused
-from .._protocol.collection import Collection, value
+from .._protocol.collection import Collection, Page, value
 from .._protocol.request import Request, builder
 from ..bulk import AsyncBulk, start
 from ..models.bulk import BulkProgress
@@ -122,9 +122,7 @@ def conversation_pages(
     )
 
 
-def _page(
-    filters: dict[str, str], size: int, end_date: datetime | None, offset: int
-) -> Request[tuple[Conversation, ...]]:
+def _page(filters: dict[str, str], size: int, end_date: datetime | None, offset: int) -> Request[Page[Conversation]]:
     """One page of what was created until `end_date`."""
     bounds = {} if end_date is None else {"end_date": arguments.moment(end_date, "end_date")}
     request = _CONVERSATIONS.page({**filters, **bounds}, size, offset)

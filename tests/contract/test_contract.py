@@ -165,7 +165,7 @@ def test_answer(name: str) -> None:
     def read(document: Any) -> Any:
         body = json.dumps(document if row is schema else [document]).encode()
         result = inside.read(REQUESTS[name], inside.Answer(int(status), body=body))
-        return result if row is schema else result[0]
+        return result if row is schema else result.rows[0]
 
     for full in (True, False):
         assert isinstance(read(sample(row, full=full)), Conversation | CreatedConversation | Deletion)
