@@ -34,6 +34,7 @@ from .retry import RetryPolicy, Timeout
 
 if TYPE_CHECKING:
     from .bulk import AsyncBulk
+    from .models.action_items import ActionItem, NewActionItem
     from .models.bulk import BulkOutcome, BulkProgress, BulkStatus
     from .models.conversations import (
         Category,
@@ -47,17 +48,24 @@ if TYPE_CHECKING:
         TranscriptSegment,
     )
     from .models.folders import Folder
+    from .models.goals import Goal, GoalHistoryEntry, GoalMetric, GoalType
     from .models.memories import Memory, MemoryCategory, MemoryMatch, NewMemory
     from .models.shared import CLEAR, Deletion, RawResponse
     from .paging import AsyncListing
+    from .resources.action_items import ActionItemUpdate, AsyncActionItems
     from .resources.conversations import AsyncConversations, ConversationUpdate
     from .resources.folders import AsyncFolders
+    from .resources.goals import AsyncGoals
     from .resources.memories import AsyncMemories, MemoryUpdate
 
 __all__ = [
+    "ActionItem",
+    "ActionItemUpdate",
+    "AsyncActionItems",
     "AsyncBulk",
     "AsyncConversations",
     "AsyncFolders",
+    "AsyncGoals",
     "AsyncListing",
     "AsyncMemories",
     "AsyncOmiClient",
@@ -82,12 +90,17 @@ __all__ = [
     "EventLoopError",
     "Folder",
     "Geolocation",
+    "Goal",
+    "GoalHistoryEntry",
+    "GoalMetric",
+    "GoalType",
     "InvalidRequestError",
     "JournalError",
     "Memory",
     "MemoryCategory",
     "MemoryMatch",
     "MemoryUpdate",
+    "NewActionItem",
     "NewMemory",
     "NewTranscriptSegment",
     "NotFoundError",
@@ -114,6 +127,7 @@ __all__ = [
 # Names that are loaded when they are first used, by the file that has them.
 _LATE = {
     "bulk": ("AsyncBulk",),
+    "models.action_items": ("ActionItem", "NewActionItem"),
     "models.bulk": ("BulkOutcome", "BulkProgress", "BulkStatus"),
     "models.conversations": (
         "Category",
@@ -127,11 +141,14 @@ _LATE = {
         "TranscriptSegment",
     ),
     "models.folders": ("Folder",),
+    "models.goals": ("Goal", "GoalHistoryEntry", "GoalMetric", "GoalType"),
     "models.memories": ("Memory", "MemoryCategory", "MemoryMatch", "NewMemory"),
     "models.shared": ("CLEAR", "Deletion", "RawResponse"),
     "paging": ("AsyncListing",),
+    "resources.action_items": ("ActionItemUpdate", "AsyncActionItems"),
     "resources.conversations": ("AsyncConversations", "ConversationUpdate"),
     "resources.folders": ("AsyncFolders",),
+    "resources.goals": ("AsyncGoals",),
     "resources.memories": ("AsyncMemories", "MemoryUpdate"),
 }
 _HOMES = {name: f"{__name__}.{module}" for module, names in _LATE.items() for name in names}

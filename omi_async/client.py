@@ -26,8 +26,10 @@ from .models.shared import RawResponse
 from .retry import DEFAULT_TIMEOUT, Retrier, RetryPolicy, Timeout
 
 if TYPE_CHECKING:
+    from .resources.action_items import AsyncActionItems
     from .resources.conversations import AsyncConversations
     from .resources.folders import AsyncFolders
+    from .resources.goals import AsyncGoals
     from .resources.memories import AsyncMemories
 
 _DEFAULT_BASE_URL = "https://api.omi.me"
@@ -56,6 +58,10 @@ class AsyncOmiClient:
     """Memories of the key's user."""
     folders: "Room[AsyncFolders]" = Room("omi_async.resources.folders:AsyncFolders", of="_retrier")
     """Folders of the key's user."""
+    action_items: "Room[AsyncActionItems]" = Room("omi_async.resources.action_items:AsyncActionItems", of="_retrier")
+    """Action items of the key's user."""
+    goals: "Room[AsyncGoals]" = Room("omi_async.resources.goals:AsyncGoals", of="_retrier")
+    """Goals of the key's user."""
 
     def __init__(
         self,

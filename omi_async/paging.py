@@ -1,7 +1,7 @@
 """Listing records, page by page.
 
 `AsyncListing` hands out rows and leaves what to ask for to its pages: `ByTime` for lists that can be asked for what
-is at most as new as a moment, `ByOffset` for all others.
+is at most as new as a moment, `BySlices` for lists whose pages miss rows, `ByOffset` for all others.
 """
 
 import asyncio
@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any, Generic, Protocol, TypeVar
+
+import attrs
 
 from ._protocol.collection import Page
 from ._protocol.request import Request
@@ -155,11 +157,7 @@ class ByTime(Generic[R]):
         return inside
 
     def _is_inside(self, moment: datetime) -> bool:
-        # A whole second of room: servers cut bounds to seconds.
-        second = timedelta(seconds=1)
-        return (self._start is None or moment > self._start - second) and (
-            self._end is None or moment < self._end + second
-        )
+        return _is_within(moment, self._start, self._end)
 
     def _move(self, page: tuple[R, ...], *, fruitful: bool) -> None:
         """Decide what to ask for next."""
@@ -228,6 +226,111 @@ class ByOffset(Generic[R]):
         self.gaps = self.gaps or (out_of_reach and bool(new))
         self.ended = out_of_reach or self._without_new == _EMPTY_PAGES_TO_STOP
         return new
+
+
+class BySlices(Generic[R]):
+    """Lists whose pages do not add up to the whole: one that does not fit on a page is read in slices by date.
+
+    A slice is complete if its rows fit on one page. Otherwise it is split where half of the rows seen are older.
+    """
+
+    def __init__(
+        self,
+        page: Callable[[datetime | None, datetime | None, int], Request[Page[R]]],
+        *,
+        size: int,
+        most: int,
+        start: datetime | None,
+        end: datetime | None,
+        moment: Callable[[R], datetime | None],
+    ) -> None:
+        """`page` makes the request of what was created between two moments, from an offset on.
+
+        A page has `size` rows; none beyond `most` are within reach of one slice.
+        """
+        self.ended = False
+        self.gaps = False
+        self._page = page
+        self._size = size
+        self._most = most
+        self._moment = moment
+        self._bounds = (start, end)
+        self._slices: list[_Slice] = [_Slice(start, end)]
+        self._seen: set[str] = set()
+
+    def request(self) -> Request[Page[R]]:
+        """The request of the next page."""
+        current = self._slices[-1]
+        return self._page(current.start, current.end, current.offset)
+
+    def take(self, page: Page[R]) -> list[R]:
+        """The new rows of a page."""
+        current = self._slices[-1]
+        new = _unseen(page.rows, self._seen)
+        dates = [date for date in map(self._moment, page.rows) if date is not None]
+        current.dates += dates
+        if all(_is_within(date, current.start, current.end) for date in dates):
+            self._go_on(current, len(page.rows), fruitful=bool(new))
+        else:  # the server does not know the bounds, so slices are of no use
+            self.gaps = True
+            self._slices.clear()
+        self.ended = not self._slices
+        return [row for row in new if _is_within(self._moment(row), *self._bounds)]
+
+    def _go_on(self, current: "_Slice", came: int, *, fruitful: bool) -> None:
+        """Decide what to ask for next."""
+        is_first = current.offset == 0
+        # What is hidden takes up places, so a page with room on it is not the end: one more is asked for.
+        current.is_short = current.is_short or (is_first and came < self._size)
+        is_more = fruitful if not is_first else came >= self._size
+        self.gaps = self.gaps or (is_more and current.is_short)
+        following = current.offset + (came or self._size)
+        if is_more and current.can_be_split:
+            self._slices.pop()
+            self._slices += current.split()
+        elif (is_first or is_more) and following < self._most:
+            current.offset = following
+        else:
+            self.gaps = self.gaps or is_more
+            self._slices.pop()
+
+
+_SECOND = timedelta(seconds=1)
+
+
+@attrs.define(eq=False)
+class _Slice:
+    """What was created between two moments, both included; None is no bound."""
+
+    start: datetime | None
+    end: datetime | None
+    offset: int = 0
+    is_short: bool = False
+    """Its first page had room for more."""
+    dates: list[datetime] = attrs.field(factory=list)
+    """Of the rows that were seen of it."""
+
+    @property
+    def can_be_split(self) -> bool:
+        """Whether there is a date to split it at, and room on both sides."""
+        is_wide = self.start is None or self.end is None or self.end - self.start > 2 * _SECOND
+        return is_wide and bool(self.dates)
+
+    def split(self) -> "list[_Slice]":
+        """Three slices in its place, the newest last: before a second, that second, and after it."""
+        middle = sorted(self.dates)[len(self.dates) // 2].replace(microsecond=0)
+        if middle == self.end:
+            middle -= _SECOND
+        after = middle + _SECOND
+        pieces = [_Slice(self.start, middle), _Slice(middle, after), _Slice(after, self.end)]
+        return [each for each in pieces if each.start is None or each.end is None or each.start < each.end]
+
+
+def _is_within(moment: datetime | None, start: datetime | None, end: datetime | None) -> bool:
+    # A whole second of room: servers cut bounds to seconds. What has no date is nobody's but the whole list's.
+    if moment is None:
+        return start is None and end is None
+    return (start is None or moment > start - _SECOND) and (end is None or moment < end + _SECOND)
 
 
 def _unseen(page: tuple[Any, ...], seen: set[str]) -> list[Any]:

@@ -41,6 +41,8 @@ from .client import OmiClient
 if TYPE_CHECKING:
     from omi_async import (
         CLEAR,
+        ActionItem,
+        ActionItemUpdate,
         BulkOutcome,
         BulkProgress,
         BulkStatus,
@@ -54,24 +56,34 @@ if TYPE_CHECKING:
         Deletion,
         Folder,
         Geolocation,
+        Goal,
+        GoalHistoryEntry,
+        GoalMetric,
+        GoalType,
         Memory,
         MemoryCategory,
         MemoryMatch,
         MemoryUpdate,
+        NewActionItem,
         NewMemory,
         NewTranscriptSegment,
         RawResponse,
         TranscriptSegment,
     )
 
+    from .action_items import ActionItems
     from .bulk import Bulk
     from .conversations import Conversations
     from .folders import Folders
+    from .goals import Goals
     from .memories import Memories
     from .paging import Listing
     from .sandbox import Sandbox
 
 __all__ = [
+    "ActionItem",
+    "ActionItemUpdate",
+    "ActionItems",
     "AuthenticationError",
     "BadRequestError",
     "Bulk",
@@ -96,6 +108,11 @@ __all__ = [
     "Folder",
     "Folders",
     "Geolocation",
+    "Goal",
+    "GoalHistoryEntry",
+    "GoalMetric",
+    "GoalType",
+    "Goals",
     "InvalidRequestError",
     "JournalError",
     "Listing",
@@ -104,6 +121,7 @@ __all__ = [
     "MemoryCategory",
     "MemoryMatch",
     "MemoryUpdate",
+    "NewActionItem",
     "NewMemory",
     "NewTranscriptSegment",
     "NotFoundError",
@@ -131,9 +149,11 @@ __all__ = [
 
 # Names that are loaded when they are first used, and their files. All others are those of omi_async.
 _HOMES = {
+    "ActionItems": "omi_sync.action_items",
     "Bulk": "omi_sync.bulk",
     "Conversations": "omi_sync.conversations",
     "Folders": "omi_sync.folders",
+    "Goals": "omi_sync.goals",
     "Listing": "omi_sync.paging",
     "Memories": "omi_sync.memories",
     "Sandbox": "omi_sync.sandbox",

@@ -15,8 +15,10 @@ from omi_async.retry import DEFAULT_TIMEOUT, RetryPolicy, Timeout
 from ._bridge import Bridge
 
 if TYPE_CHECKING:
+    from .action_items import ActionItems
     from .conversations import Conversations
     from .folders import Folders
+    from .goals import Goals
     from .memories import Memories
 
 
@@ -41,6 +43,12 @@ class OmiClient:
 
     folders: "Room[Folders]" = Room("omi_sync.folders:Folders", of="_bridge")
     """Folders of the key's user."""
+
+    action_items: "Room[ActionItems]" = Room("omi_sync.action_items:ActionItems", of="_bridge")
+    """Action items of the key's user."""
+
+    goals: "Room[Goals]" = Room("omi_sync.goals:Goals", of="_bridge")
+    """Goals of the key's user."""
 
     def __init__(
         self,
