@@ -28,8 +28,10 @@ from .retry import DEFAULT_TIMEOUT, Retrier, RetryPolicy, Timeout
 if TYPE_CHECKING:
     from .resources.action_items import AsyncActionItems
     from .resources.conversations import AsyncConversations
+    from .resources.daily_summaries import AsyncDailySummaries
     from .resources.folders import AsyncFolders
     from .resources.goals import AsyncGoals
+    from .resources.keys import AsyncKeys
     from .resources.memories import AsyncMemories
 
 _DEFAULT_BASE_URL = "https://api.omi.me"
@@ -62,6 +64,12 @@ class AsyncOmiClient:
     """Action items of the key's user."""
     goals: "Room[AsyncGoals]" = Room("omi_async.resources.goals:AsyncGoals", of="_retrier")
     """Goals of the key's user."""
+    daily_summaries: "Room[AsyncDailySummaries]" = Room(
+        "omi_async.resources.daily_summaries:AsyncDailySummaries", of="_retrier"
+    )
+    """What Omi made of the user's days."""
+    keys: "Room[AsyncKeys]" = Room("omi_async.resources.keys:AsyncKeys", of="_retrier")
+    """API keys of the user."""
 
     def __init__(
         self,

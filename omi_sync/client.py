@@ -17,8 +17,10 @@ from ._bridge import Bridge
 if TYPE_CHECKING:
     from .action_items import ActionItems
     from .conversations import Conversations
+    from .daily_summaries import DailySummaries
     from .folders import Folders
     from .goals import Goals
+    from .keys import Keys
     from .memories import Memories
 
 
@@ -49,6 +51,12 @@ class OmiClient:
 
     goals: "Room[Goals]" = Room("omi_sync.goals:Goals", of="_bridge")
     """Goals of the key's user."""
+
+    daily_summaries: "Room[DailySummaries]" = Room("omi_sync.daily_summaries:DailySummaries", of="_bridge")
+    """What Omi made of the user's days."""
+
+    keys: "Room[Keys]" = Room("omi_sync.keys:Keys", of="_bridge")
+    """API keys of the user."""
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ A subclass of `str` may compare, print and format itself as it likes. So every c
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode
 
 from ..errors import ConfigurationError, InvalidRequestError
 from ..models.shared import CLEAR
+from .convert import encode
 
 T = TypeVar("T")
 
@@ -196,6 +197,20 @@ def optional(check: Callable[..., T], value: Any, name: str, **more: Any) -> T |
 def clearable(check: Callable[..., T], value: Any, name: str, **more: Any) -> object:
     """Check a value that was given and is not `CLEAR`."""
     return value if value is None or value is CLEAR else check(value, name, **more)
+
+
+def document(value: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Accept an object of JSON, whatever is in it."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a mapping, not {kind(value)}")
+    plain = dict(value)
+    try:
+        encode(plain)
+    except (TypeError, ValueError, RecursionError):
+        pass
+    else:
+        return plain
+    raise refused(f"{name} must hold what JSON knows.")
 
 
 def changes(**values: object) -> dict[str, object]:
