@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import attrs
 from aiohttp import hdrs
+from aiohttp.client_proto import ResponseHandler
 
 from .._protocol.request import Answer, Request
 from ..errors import ResponseError
@@ -134,7 +135,7 @@ class Connector(aiohttp.TCPConnector):
         self._close()
 
 
-async def read_tickets(protocol: aiohttp.client_proto.ResponseHandler) -> None:
+async def read_tickets(protocol: ResponseHandler) -> None:
     """Let the loop read what waits on a new TLS connection: the server's session tickets, which are no answer.
 
     An answer among them stays with the protocol, whose `should_close` tells of it.
@@ -144,7 +145,7 @@ async def read_tickets(protocol: aiohttp.client_proto.ResponseHandler) -> None:
         await asyncio.sleep(0)
 
 
-def is_clean(protocol: aiohttp.client_proto.ResponseHandler) -> bool:
+def is_clean(protocol: ResponseHandler) -> bool:
     """Whether nothing has come on the connection, read or not, since its last answer; its end counts too."""
     return not protocol.should_close and not _watch(protocol.transport)()
 
