@@ -26,7 +26,13 @@ from .models.shared import RawResponse
 from .retry import DEFAULT_TIMEOUT, Retrier, RetryPolicy, Timeout
 
 if TYPE_CHECKING:
+    from .resources.action_items import AsyncActionItems
     from .resources.conversations import AsyncConversations
+    from .resources.daily_summaries import AsyncDailySummaries
+    from .resources.folders import AsyncFolders
+    from .resources.goals import AsyncGoals
+    from .resources.keys import AsyncKeys
+    from .resources.memories import AsyncMemories
 
 _DEFAULT_BASE_URL = "https://api.omi.me"
 _HOST_LIMIT = 253  # characters; so many a name in the DNS may have
@@ -53,6 +59,20 @@ class AsyncOmiClient:
         "omi_async.resources.conversations:AsyncConversations", of="_retrier"
     )
     """Conversations of the key's user."""
+    memories: "Room[AsyncMemories]" = Room("omi_async.resources.memories:AsyncMemories", of="_retrier")
+    """Memories of the key's user."""
+    folders: "Room[AsyncFolders]" = Room("omi_async.resources.folders:AsyncFolders", of="_retrier")
+    """Folders of the key's user."""
+    action_items: "Room[AsyncActionItems]" = Room("omi_async.resources.action_items:AsyncActionItems", of="_retrier")
+    """Action items of the key's user."""
+    goals: "Room[AsyncGoals]" = Room("omi_async.resources.goals:AsyncGoals", of="_retrier")
+    """Goals of the key's user."""
+    daily_summaries: "Room[AsyncDailySummaries]" = Room(
+        "omi_async.resources.daily_summaries:AsyncDailySummaries", of="_retrier"
+    )
+    """What Omi made of the user's days."""
+    keys: "Room[AsyncKeys]" = Room("omi_async.resources.keys:AsyncKeys", of="_retrier")
+    """API keys of the user."""
 
     def __init__(
         self,

@@ -49,6 +49,10 @@ _KEY = re.compile(r"omi_(dev|mcp)_\S+", re.IGNORECASE)
 
 _NO_SUCH_ROUTE = "Not Found"  # the router's own word for a path that no operation has
 
+_NO_GRANT = "The key lacks a grant that newer keys have: a new key cures it."
+
+_NOT_THE_KEY = "This call is made with the ID token, not with the key: the user has to sign in again."
+
 _SHORTEST_SECRET = 4  # characters; a shorter text of the request may stand in the server's words by chance
 
 
@@ -176,9 +180,14 @@ def _error(request: Request[Any], answer: Answer) -> OmiError:
         case PermissionDeniedError():
             scope = re.search(r"scope: ([a-z_]+:[a-z]+)", detail) if isinstance(detail, str) else None
             error.required_scope = scope[1] if scope else None
+            # A fence around the whole account tells whether to try again; a missing grant does not.
+            if request.needs_grant and isinstance(detail, dict) and "retryable" not in detail:
+                error.advice = _NO_GRANT
         case RateLimitError():
             limit = answer.headers.get("X-RateLimit-Limit", "")
             error.limit = int(limit) if re.fullmatch("[0-9]{1,9}", limit) else None
+    if request.authorization is not None and status in (401, 403):
+        error.advice = _NOT_THE_KEY
     return error
 
 
@@ -265,6 +274,8 @@ def _secrets(request: Request[Any]) -> frozenset[str]:
     if request.body is not None:
         collect(parse(request.body))
     collect([value for _, value in parse_qsl(urlsplit(request.path).query)])
+    if request.authorization is not None:
+        collect(request.authorization())
     return frozenset(found)
 
 

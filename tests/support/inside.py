@@ -21,13 +21,41 @@ from omi_async._wire.connection import Attempt, Connector
 from omi_async._wire.direct import Direct
 from omi_async._wire.session import _guard as guard
 from omi_async._wire.transport import Transport
+from omi_async.resources.action_items import (
+    action_item_pages,
+    create_action_item,
+    create_action_items,
+    delete_action_item,
+    update_action_item,
+)
 from omi_async.resources.conversations import (
+    ask,
     conversation_pages,
     create_conversation,
     create_conversation_from_segments,
     delete_conversation,
     get_conversation,
     update_conversation,
+)
+from omi_async.resources.daily_summaries import daily_summary_pages, get_daily_summary
+from omi_async.resources.folders import list_folders
+from omi_async.resources.goals import (
+    create_goal,
+    delete_goal,
+    get_goal,
+    list_goal_history,
+    list_goals,
+    update_goal,
+    update_goal_progress,
+)
+from omi_async.resources.keys import create_key, current_key, list_keys, revoke_key
+from omi_async.resources.memories import (
+    create_memories,
+    create_memory,
+    delete_memory,
+    memory_pages,
+    search_memories,
+    update_memory,
 )
 from omi_sync import OmiClient
 
@@ -41,32 +69,58 @@ __all__ = [
     "Request",
     "Transport",
     "Unreadable",
+    "action_item_pages",
+    "ask",
     "clean",
-    "collection",
     "close_at_once",
+    "collection",
     "connection",
     "conversation_pages",
     "convert",
+    "create_action_item",
+    "create_action_items",
     "create_conversation",
     "create_conversation_from_segments",
+    "create_goal",
+    "create_key",
+    "create_memories",
+    "create_memory",
+    "current_key",
+    "daily_summary_pages",
+    "delete_action_item",
     "delete_conversation",
+    "delete_goal",
+    "delete_memory",
     "direct",
     "get_conversation",
+    "get_daily_summary",
+    "get_goal",
     "go_straight",
     "guard",
     "locks_last",
+    "list_folders",
+    "list_goal_history",
+    "list_goals",
+    "list_keys",
     "meaning",
+    "memory_pages",
     "parse",
     "raw",
     "read",
     "request",
     "retry_after",
+    "revoke_key",
     "says_missing",
+    "search_memories",
     "session",
     "structure",
     "tell_time_of_day",
     "transport",
+    "update_action_item",
     "update_conversation",
+    "update_goal",
+    "update_goal_progress",
+    "update_memory",
 ]
 
 ROOMS = tuple([name for name, value in vars(AsyncOmiClient).items() if isinstance(value, Room)])
