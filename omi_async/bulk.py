@@ -59,9 +59,9 @@ class AsyncBulk(Generic[R]):
         await self._job.outcome_ready()
         self._rows.extend(self._job.take_all())
 
-    async def _rest(self, grace: float) -> None:
-        """End what is under way within `grace` seconds, without ending the job."""
-        await self._job.rest(grace)
+    async def _rest(self, grace: float, *, input_lost: bool) -> None:
+        """End what is under way within `grace` seconds; unless its input is lost, the job can go on."""
+        await self._job.rest(grace, input_lost=input_lost)
 
     def _ended_by(self, reason: OmiError) -> BulkStoppedError:
         return self._job.ended_by(reason)

@@ -29,8 +29,12 @@ class _Closable(Protocol):
 class Feed(Protocol):
     """Work for the caller's thread, which does it while it waits for a coroutine."""
 
-    def serve(self, timeout: float) -> None:
-        """Do one piece of work, or find after `timeout` seconds that there is none."""
+    def wait(self, timeout: float) -> bool:
+        """Wait until `wake` is called, but not for long; whether there is work."""
+        ...
+
+    def serve(self) -> None:
+        """Do one piece of work."""
         ...
 
     def wake(self) -> None:
@@ -309,8 +313,13 @@ class _Handoff(Generic[R]):
                 raise _ended()
 
     def _serve(self, feed: Feed) -> bool:
-        feed.serve(_POLL)
-        return self._done.acquire(blocking=False)
+        # Work may take for ever, as with an empty queue: what the coroutine has brought comes first.
+        work = feed.wait(_POLL)
+        if self._done.acquire(blocking=False):
+            return True
+        if work:
+            feed.serve()
+        return False
 
     def abandon(self, thread: _LoopThread | None) -> None:
         """Cancel the coroutine and wait for its end, but not for long."""

@@ -587,7 +587,7 @@ async def test_on_progress_is_called_on_the_callers_thread(operation: str) -> No
 def test_an_interrupt_loses_nothing(operation: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C between outcomes ends what is under way soon, as unknown, and the job can go on afterwards."""
     monkeypatch.setattr(_iterate, "INTERRUPT_GRACE", 0.01)
-    serve, interrupt = _iterate.Feed.serve, True
+    wait, interrupt = _iterate.Feed.wait, True
     doors: list[Doors] = []
 
     async def script(exchange: Exchange) -> None:
@@ -595,14 +595,14 @@ def test_an_interrupt_loses_nothing(operation: str, monkeypatch: pytest.MonkeyPa
             doors.append(Doors())
         await doors[0](exchange)
 
-    def serve_or_interrupt(feed: Any, timeout: float) -> None:
+    def wait_or_interrupt(feed: Any, timeout: float) -> bool:
         if interrupt and len(server.log) == 4:
             raise KeyboardInterrupt
-        serve(feed, min(timeout, 0.01))
+        return wait(feed, min(timeout, 0.01))
 
     with in_thread(RawServer(script)) as server, OmiClient(KEY, base_url=server.url) as client:
         job: Any = getattr(client.conversations, f"{operation}_many")(items(operation, 10))
-        monkeypatch.setattr(_iterate.Feed, "serve", serve_or_interrupt)
+        monkeypatch.setattr(_iterate.Feed, "wait", wait_or_interrupt)
         with pytest.raises(KeyboardInterrupt):
             next(job)
         interrupt = False
