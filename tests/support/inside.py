@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from omi_async import AsyncOmiClient, pacing
+from omi_async import AsyncListing, AsyncOmiClient, pacing
 from omi_async._protocol import collection, convert, meaning
 from omi_async._protocol.convert import Unreadable, parse, structure
 from omi_async._protocol.meaning import clean, read, retry_after, says_missing
@@ -58,6 +58,7 @@ from omi_sync import OmiClient
 
 __all__ = [
     "Answer",
+    "AsyncListing",
     "Attempt",
     "Connector",
     "Direct",
