@@ -283,7 +283,7 @@ class BySlices(Generic[R]):
         # What is hidden takes up places, so a page with room on it is not the end: one more is asked for.
         current.is_short = current.is_short or (is_first and came < self._size)
         is_more = fruitful if not is_first else came >= self._size
-        self.gaps = self.gaps or (is_more and current.is_short)
+        self.gaps = self.gaps or (is_more and (current.is_short or not current.can_be_split))
         following = current.offset + (came or self._size)
         if is_more and current.can_be_split:
             self._slices.pop()
@@ -291,7 +291,6 @@ class BySlices(Generic[R]):
         elif (is_first or is_more) and following < self._most:
             current.offset = following
         else:
-            self.gaps = self.gaps or is_more
             self._slices.pop()
 
 

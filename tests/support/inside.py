@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from omi_async import AsyncOmiClient, journal, pacing
+from omi_async import AsyncListing, AsyncOmiClient, journal, pacing
 from omi_async._late import Room
 from omi_async._protocol import collection, convert, meaning
 from omi_async._protocol.convert import Unreadable, parse, structure
@@ -62,6 +62,7 @@ from omi_sync import OmiClient
 __all__ = [
     "ROOMS",
     "Answer",
+    "AsyncListing",
     "Attempt",
     "Connector",
     "Direct",

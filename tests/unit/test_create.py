@@ -97,7 +97,12 @@ def test_everything() -> None:
     }
     expected: dict[str, Any] = {"text": "Olá 🚪", "text_source": "message", "text_source_spec": "email", **sent_common}
     assert expected == body(create("Olá 🚪", text_source="message", text_source_spec="email", **common))
-    own: dict[str, Any] = {"client_session_id": "s" * 200, "source": "new-device", "client_device_id": "d", "client_platform": "ios"}
+    own: dict[str, Any] = {
+        "client_session_id": "s" * 200,
+        "source": "new-device",
+        "client_device_id": "d",
+        "client_platform": "ios",
+    }
     own |= {"conversation_role": "meeting", "conversation_finalization_reason": "silence"}
     own |= {"client_processing": {"steps": [1, None]}, "capture_evidence": {}}
     whole = segment(start=3, end=4, speaker="SPEAKER_02", speaker_id=2, is_user=True, person_id="p1")
