@@ -264,3 +264,27 @@ def test_answer_without_a_body() -> None:
     ):
         with pytest.raises(ResponseError):
             inside.read(REQUESTS["revokeApiKey"], answer)
+
+
+# The table in the documentation
+
+ROW = re.compile(r"^\| `([a-z_.]+)` \| `([A-Z]+) ([^`]+)` \| ([^|]+) \| [^|]+ \| (read|once|repeatable) \|", re.M)
+
+
+def test_table() -> None:
+    """The table of operations has each method with its endpoint and with what is done after a lost answer."""
+    page = (Path(__file__).resolve().parents[2] / "docs/operations.md").read_text(encoding="utf-8")
+    told = {}
+    for name, method, path, scope, again in ROW.findall(page):
+        start = "/v1/dev" if path.startswith("/") else "/v1/dev/user/"
+        told[name] = (method, start + path, "ID token" in scope, {"read": "none"}.get(again, again))
+    stated = {
+        call.method: (
+            BY_ID[name].method,
+            re.sub("{[a-z_]+}", "{id}", BY_ID[name].path),
+            REQUESTS[name].authorization is not None,
+            REQUESTS[name].effect,
+        )
+        for name, call in CALLS.items()
+    }
+    assert stated == told
