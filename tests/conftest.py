@@ -1,5 +1,6 @@
 """Fixtures that every folder of tests shares."""
 
+import signal
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -16,6 +17,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--through-session", action="store_true", help="as with an aiohttp that is not known: all through its session"
     )
+
+
+def pytest_configure() -> None:
+    # A shell lets its background jobs ignore SIGINT, nohup lets them ignore SIGHUP, and what ignores a signal starts
+    # programs that ignore it too. With a handler here, they begin with the usual dispositions.
+    for name in ("SIGINT", "SIGHUP", "SIGTERM", "SIGQUIT"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if name == "SIGINT" else lambda *_: None)
 
 
 @pytest.fixture(autouse=True)

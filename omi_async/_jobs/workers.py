@@ -96,7 +96,7 @@ class Job(Generic[R]):
         self._gate = retrier.gate(window)
         self._intake = intake
         # More would only wait for a connection, and could run out of time there.
-        self._concurrency = 1 if intake.one_by_one else min(concurrency, retrier.transport.max_connections)
+        self._concurrency = 1 if intake.one_by_one else min(concurrency, retrier.transport.most_at_once)
         self._total = total
         self._on_progress = None if on_progress is None else watcher(on_progress)
         self._wait = wait
