@@ -11,6 +11,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
@@ -234,6 +235,7 @@ class _LoopThread:
 
     async def _serve(self) -> None:
         self.loop = asyncio.get_running_loop()
+        self.loop.set_default_executor(_Lookups())
         self._ready.set()
         await self._stop.wait()
         await self._target.aclose()
@@ -242,6 +244,28 @@ class _LoopThread:
         ending = asyncio.all_tasks() - {asyncio.current_task()}
         if ending:
             await asyncio.wait(ending, timeout=INTERRUPT_GRACE)
+
+
+class _Lookups(ThreadPoolExecutor):
+    """Looks up host names, each on a thread that neither closing nor the end of the program waits for.
+
+    A lookup cannot be cancelled, and where the network is down it may take half a minute.
+    """
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        found: Future[Any] = Future()
+        found.set_running_or_notify_cancel()
+
+        def look_up() -> None:
+            try:
+                result = fn(*args, **kwargs)
+            except BaseException as error:  # noqa: BLE001 - whoever waits for the future gets it
+                found.set_exception(error)
+            else:
+                found.set_result(result)
+
+        threading.Thread(target=look_up, name="omi-lookup", daemon=True).start()
+        return found
 
 
 if sys.version_info >= (3, 12):

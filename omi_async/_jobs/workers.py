@@ -71,7 +71,7 @@ class Job(Generic[R]):
         self._gate = retrier.gate(window)
         self._intake = intake
         # More would only wait for a connection, and could run out of time there.
-        self._concurrency = 1 if intake.one_by_one else min(concurrency, retrier.transport.max_connections)
+        self._concurrency = 1 if intake.one_by_one else min(concurrency, retrier.transport.most_at_once)
         self.tally = Tally(self._gate, retrier.policy.clock, total, on_progress)
         self._is_confirmed = is_confirmed
         self._wait = wait

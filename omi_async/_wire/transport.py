@@ -72,6 +72,14 @@ class Transport:
         self._opened_by = 0  # process id
         self.closed = False
 
+    @property
+    def most_at_once(self) -> int:
+        """How many requests can be on the wire at once; the pool of a borrowed session has limits of its own."""
+        connector = self._session.connector if self._borrowed and self._session is not None else None
+        if connector is None:
+            return self.max_connections
+        return min(limit for limit in (self.max_connections, connector.limit, connector.limit_per_host) if limit)
+
     async def send(self, request: Request[Any], attempt: Attempt) -> Answer:
         """Make one attempt, which is at most one request on the wire."""
         self._check()
