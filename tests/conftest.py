@@ -13,12 +13,6 @@ from tests.support.sides import Side
 from tests.support.specimens import Specimen
 
 
-def pytest_configure() -> None:
-    # A script's job in the background ignores Ctrl-C, and so would each program that a test starts and interrupts.
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--through-session", action="store_true", help="as with an aiohttp that is not known: all through its session"
