@@ -250,7 +250,7 @@ def test_fork_while_a_call_hangs(specimen: Specimen, forking: str) -> None:
 @pytest.mark.scenario(149)
 @pytest.mark.parametrize("moment", ["with the lock held", "with the loop starting"])
 def test_fork_while_the_thread_starts(moment: str) -> None:
-    """A fork in the middle of another thread's first call harms neither: the child's client starts anew."""
+    """A fork in the middle of another thread's first call harms neither: the child's client starts again."""
     source = """
         import time
         from omi_sync import OmiClient, _bridge

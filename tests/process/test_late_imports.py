@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import omi_async
-import omi_sync
-from tests.support.inside import ROOMS
+from tests.support.inside import LATE_NAMES, ROOMS
 from tests.support.raw import Exchange, RawServer, answer, in_thread
 from tests.support.scale import FULL, times
 from tests.support.subprocesses import STRICT, run
@@ -190,10 +188,7 @@ def test_fork_in_the_middle(side: str, what: str, tmp_path: Path, figure: Callab
 
 @pytest.mark.parametrize(
     ("side", "name"),
-    [
-        *(("async", name) for name, home in sorted(omi_async._HOMES.items()) if home not in _NEEDED),
-        *(("sync", name) for name in sorted(omi_sync._HOMES)),
-    ],
+    [(side, name) for side, homes in LATE_NAMES.items() for name in sorted(homes) if homes[name] not in _NEEDED],
 )
 def test_fork_while_a_public_name_is_loaded(side: str, name: str, tmp_path: Path) -> None:
     """A public name that is loaded when it is first asked for is whole after a fork in the middle of that, too."""
