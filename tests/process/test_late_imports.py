@@ -184,6 +184,7 @@ def _fork(side: str, what: str, forks: int, folder: Path) -> list[str]:
 
 
 @pytest.mark.figure
+@pytest.mark.scenario(149)
 @pytest.mark.parametrize(("side", "what"), _LATE)
 def test_fork_in_the_middle(side: str, what: str, tmp_path: Path, figure: Callable[..., None]) -> None:
     """Whichever module of a late import is just being loaded, parent and child of a fork both use it afterwards."""
