@@ -361,8 +361,9 @@ class Journal:
         _let_go(self._connection)
         with suppress(sqlite3.Error):  # what was reported as written is on disk already
             self._connection.close()
-        if self._lock is not None:
-            os.close(self._lock)
+        lock, self._lock = self._lock, None  # its number is soon another file's
+        if lock is not None:
+            os.close(lock)
 
 
 async def open_journal(path: str | os.PathLike[str], *, job: str) -> Journal:

@@ -232,6 +232,25 @@ def test_forks_while_a_journal_is_written(tmp_path: Path, figure: Callable[..., 
     figure("fork, journals written", forks=forks, hung=0)
 
 
+@pytest.mark.scenario(148)
+def test_fork_after_a_journal_was_closed(tmp_path: Path) -> None:
+    """A child leaves the files alone that were opened after a journal had been closed."""
+    source = """
+        import asyncio
+        from omi_async.journal import Journal
+
+        journal = Journal(sys.argv[1], job="conversations.delete")
+        asyncio.run(journal.aclose())
+        reading, writing = os.pipe()  # these take the first numbers that are free
+        print(ended(fork(lambda: os.write(writing, b"from the child"))))
+        print(os.read(reading, 100).decode())
+        os.close(reading)
+        os.close(writing)
+        """
+    result = run(_program(source), tmp_path / "job.db", options=_OPTIONS).check()
+    assert ["0", "from the child"] == result.lines
+
+
 @pytest.mark.scenario(149)
 @pytest.mark.parametrize("forking", ["main thread", "other thread"])
 def test_fork_while_a_call_hangs(specimen: Specimen, forking: str) -> None:
