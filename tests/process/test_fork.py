@@ -241,14 +241,13 @@ def test_fork_after_a_journal_was_closed(tmp_path: Path) -> None:
 
         journal = Journal(sys.argv[1], job="conversations.delete")
         asyncio.run(journal.aclose())
-        reading, writing = os.pipe()  # these take the first numbers that are free
-        print(ended(fork(lambda: os.write(writing, b"from the child"))))
-        print(os.read(reading, 100).decode())
-        os.close(reading)
-        os.close(writing)
+        later = [open(os.devnull) for _ in range(4)]  # these take the first numbers that are free
+        print(ended(fork(lambda: [os.fstat(file.fileno()) for file in later])))
+        for file in later:
+            file.close()
         """
     result = run(_program(source), tmp_path / "job.db", options=_OPTIONS).check()
-    assert ["0", "from the child"] == result.lines
+    assert ["0"] == result.lines
 
 
 @pytest.mark.scenario(149)
