@@ -7,12 +7,12 @@ was said. All of SQLite happens on one thread of the journal's own: the event lo
 
 import asyncio
 import errno
+import functools
 import os
 import sqlite3
 import stat
 import struct
 import sys
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple, ParamSpec, TypeAlias, TypeVar
 from weakref import WeakSet
 
-from ._wire.fork import keep_forever
+from ._wire.fork import in_sqlite, keep_forever
 from .errors import JournalError
 from .models.bulk import BulkStatus
 
@@ -139,6 +139,21 @@ class _Write(NamedTuple):
     """The writer's own, so that its cancellation is nobody else's. The result is what went wrong."""
 
 
+def _alone(function: Callable[P, R]) -> Callable[P, R]:
+    """Run it while no other journal of this process is inside SQLite, and no fork happens.
+
+    Besides, closing any descriptor of a file drops all of the process's locks on it (POSIX): the one that made a file
+    must be closed before SQLite, for another journal, locks it.
+    """
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        with in_sqlite:
+            return function(*args, **kwargs)
+
+    return run
+
+
 class Journal:
     """The journal at `path`, opened or made, and held until `aclose`. `job` is what kind of job it is for.
 
@@ -163,7 +178,6 @@ class Journal:
         finally:
             if not hasattr(self, "_connection"):
                 self._thread.shutdown(wait=False)
-        _journals.add(self)
 
     def recall(self, position: int, record_id: str, digest: bytes) -> Entry | None:
         """What an earlier run wrote of the item at this place of the input, counted from 0; None: nothing.
@@ -268,23 +282,21 @@ class Journal:
 
     # On the journal's thread. Errors are raised outside the except block: SQLite's could carry values.
 
+    @_alone
     def _open(self, job: str) -> None:
         connection: sqlite3.Connection | None = None
         lock: int | None = None
         is_held = False
         try:
-            with _opening:
-                _make(self._file)
-                lock = _lock(self._file)
-                is_alone = _identity(self._wal) is None  # SQLite would make one
-                connection = sqlite3.connect(
-                    self._file, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
-                )
-                # Held until it is closed or the process is gone; also keeps the WAL's index out of shared memory.
-                connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-                connection.execute("PRAGMA synchronous = FULL")
-                connection.execute("PRAGMA fullfsync = ON")  # on macOS, fsync alone leaves it to the drive
-                connection.execute("BEGIN EXCLUSIVE")
+            _make(self._file)
+            lock = _lock(self._file)
+            is_alone = _identity(self._wal) is None  # SQLite would make one
+            connection = sqlite3.connect(self._file, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+            # Held until it is closed or the process is gone; also keeps the WAL's index out of shared memory.
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA fullfsync = ON")  # on macOS, fsync alone leaves it to the drive
+            connection.execute("BEGIN EXCLUSIVE")
             # Looked at before anything is written: what is not a journal must stay as it is.
             problem = _prepare(connection, job, is_alone=is_alone)
             if problem is None:
@@ -304,6 +316,7 @@ class Journal:
             self._identities = _identity(self._file), _identity(self._wal)
             self._connection = connection
             self._lock = lock
+            _journals.add(self)
             return
         if connection is not None:
             if is_held:
@@ -313,6 +326,7 @@ class Journal:
             os.close(lock)
         raise self._error(problem or _OTHER)
 
+    @_alone
     def _read(self, number: int) -> _Rows:
         try:
             rows = self._connection.execute(_READ, (number * _BLOCK, (number + 1) * _BLOCK - 1))
@@ -321,6 +335,7 @@ class Journal:
             problem = _explain(error)
         raise self._error(problem)
 
+    @_alone
     def _commit(self, batch: list[_Write]) -> str | None:
         """Write all of it or nothing; what went wrong stays wrong for every later batch."""
         if self._problem is None:
@@ -341,12 +356,14 @@ class Journal:
                     self._problem = _WAL_REMOVED
         return self._problem
 
+    @_alone
     def _close(self) -> None:
         _let_go(self._connection)
         with suppress(sqlite3.Error):  # what was reported as written is on disk already
             self._connection.close()
-        if self._lock is not None:
-            os.close(self._lock)
+        lock, self._lock = self._lock, None  # its number is soon another file's
+        if lock is not None:
+            os.close(lock)
 
 
 async def open_journal(path: str | os.PathLike[str], *, job: str) -> Journal:
@@ -464,16 +481,10 @@ def _identity(file: str) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-# In one process, closing any descriptor of a file drops all of the process's locks on it (POSIX): the one that made
-# the file must be closed before SQLite, for another journal of this process, locks it.
-_opening = threading.Lock()
-
 _journals: "WeakSet[Journal]" = WeakSet()
 
 
 def _after_fork_in_child() -> None:
-    global _opening
-    _opening = threading.Lock()
     for journal in list(_journals):
         journal._problem = _FORKED
         # Closed in the child, even by the end of its interpreter, SQLite would take the WAL from under the parent.

@@ -1,6 +1,14 @@
-"""What the child of a fork must not touch."""
+"""What the child of a fork must not touch, and what a fork must wait for."""
 
 import ctypes
+import os
+import threading
+
+in_sqlite = threading.RLock()
+"""Held by a thread that is inside SQLite, whose own locks would never be free again in a child that was forked then."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=in_sqlite.acquire, after_in_parent=in_sqlite.release, after_in_child=in_sqlite.release)
 
 
 def keep_forever(inherited: object) -> None:

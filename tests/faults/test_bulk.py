@@ -34,7 +34,8 @@ from omi_async import (
     RateLimitError,
     ServerError,
 )
-from omi_async.journal import Journal, _opening
+from omi_async._wire.fork import in_sqlite
+from omi_async.journal import Journal
 from omi_sync import OmiClient
 from tests.support.bulk import TITLE, Counting, Doors, Input, Job, ids, item, items, reach, still, until
 from tests.support.clock import VirtualClock
@@ -492,7 +493,7 @@ async def test_closed_while_opening(operation: str, tmp_path: Path) -> None:
     path = tmp_path / "job.db"
     async with RawServer(Doors()) as server, AsyncOmiClient(KEY, base_url=server.url) as client:
         job = Job(client, operation, items(operation, 8), journal=path)
-        with _opening:
+        with in_sqlite:
             waiting = asyncio.ensure_future(job.next())
             await until(lambda: any(thread.name.startswith("omi-journal") for thread in threading.enumerate()))
             closing = asyncio.ensure_future(job.close())
@@ -920,7 +921,7 @@ async def test_journal_in_use(side: Side, tmp_path: Path) -> None:
     journal = tmp_path / "job.db"
     source = f"""
 import asyncio, sys
-from omi_async.journal import Journal, _opening
+from omi_async.journal import Journal
 journal = Journal({str(journal)!r}, job="conversations.delete")
 print("open", flush=True)
 import time

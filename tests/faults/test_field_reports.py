@@ -32,7 +32,8 @@ from omi_async import (
     RetryPolicy,
     RouteNotFoundError,
 )
-from omi_async.journal import Journal, _opening, open_journal
+from omi_async._wire.fork import in_sqlite
+from omi_async.journal import Journal, open_journal
 from omi_sync import OmiClient, _iterate
 from tests.support import inside
 from tests.support.bulk import Doors, Job, ids, item, items, still, until
@@ -620,7 +621,7 @@ def test_an_interrupt_loses_nothing(operation: str, monkeypatch: pytest.MonkeyPa
 async def test_cancelled_while_opening(tmp_path: Path) -> None:
     """An opening that is cancelled leaves the journal to the next one."""
     path = tmp_path / "job.db"
-    with _opening:
+    with in_sqlite:
         opening = asyncio.ensure_future(open_journal(path, job="conversations.delete"))
         await until(lambda: any(thread.name.startswith("omi-journal") for thread in threading.enumerate()))
         opening.cancel()

@@ -1,4 +1,4 @@
-"""Cancelling a call, from outside or by a time-out around it, leaves nothing behind and is never mistaken.
+"""Cancelling a call, from outside or by a timeout around it, leaves nothing behind and is never mistaken.
 
 The server runs in the same loop as the client, so that a call's way can be walked one loop step at a time.
 """

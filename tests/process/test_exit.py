@@ -317,7 +317,7 @@ _MODES = {"strict": STRICT, "plain": (), "development": DEVELOPMENT} if FULL els
 )
 @pytest.mark.figure
 @pytest.mark.scenario(158)
-@pytest.mark.skipif(sys.platform == "win32", reason="signals and time-outs as on POSIX")
+@pytest.mark.skipif(sys.platform == "win32", reason="signals and timeouts as on POSIX")
 def test_end_of_the_program(name: str, shape: _Shape, options: tuple[str, ...], figure: Callable[..., None]) -> None:
     """A program ends soon, with its own exit code and with nothing on stderr."""
     source = _PRELUDE + "\n".join(line.removeprefix(" " * 8) for line in shape.source.splitlines())

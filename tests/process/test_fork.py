@@ -198,6 +198,58 @@ def test_forks_among_calls(operation: str, figure: Callable[..., None]) -> None:
     )
 
 
+@pytest.mark.figure
+@pytest.mark.scenario(149)
+def test_forks_while_a_journal_is_written(tmp_path: Path, figure: Callable[..., None]) -> None:
+    """Forks while another thread is inside SQLite: each child can use a journal of its own."""
+    forks = max(10, times(200))
+    source = """
+        import asyncio
+        from omi_async.journal import Journal
+        folder, forks = sys.argv[1], int(sys.argv[2])
+        stop = threading.Event()
+
+        async def write(name):
+            journal = Journal(f"{folder}/{name}", job="conversations.delete")
+            for position in range(5):
+                await journal.intend(position, "conv_1", b"")
+                await journal.settle(position, status="done", settled=True, attempts=1)
+            await journal.aclose()
+
+        def go_on_writing(name):
+            while not stop.is_set():
+                asyncio.run(write(name))
+
+        threads = [worker(lambda name=name: go_on_writing(name)) for name in ("a", "b")]
+        codes = [ended(fork(lambda: asyncio.run(write(f"child_{number}")))) for number in range(forks)]
+        stop.set()
+        for thread in threads:
+            thread.join()
+        print(set(codes))
+        """
+    result = run(_program(source), tmp_path, forks, options=_OPTIONS, limit=900 if FULL else 120).check()
+    assert ["{0}"] == result.lines
+    figure("fork, journals written", forks=forks, hung=0)
+
+
+@pytest.mark.scenario(148)
+def test_fork_after_a_journal_was_closed(tmp_path: Path) -> None:
+    """A child leaves the files alone that were opened after a journal had been closed."""
+    source = """
+        import asyncio
+        from omi_async.journal import Journal
+
+        journal = Journal(sys.argv[1], job="conversations.delete")
+        asyncio.run(journal.aclose())
+        later = [open(os.devnull) for _ in range(4)]  # these take the first numbers that are free
+        print(ended(fork(lambda: [os.fstat(file.fileno()) for file in later])))
+        for file in later:
+            file.close()
+        """
+    result = run(_program(source), tmp_path / "job.db", options=_OPTIONS).check()
+    assert ["0"] == result.lines
+
+
 @pytest.mark.scenario(149)
 @pytest.mark.parametrize("forking", ["main thread", "other thread"])
 def test_fork_while_a_call_hangs(specimen: Specimen, forking: str) -> None:
@@ -250,7 +302,7 @@ def test_fork_while_a_call_hangs(specimen: Specimen, forking: str) -> None:
 @pytest.mark.scenario(149)
 @pytest.mark.parametrize("moment", ["with the lock held", "with the loop starting"])
 def test_fork_while_the_thread_starts(moment: str) -> None:
-    """A fork in the middle of another thread's first call harms neither: the child's client starts anew."""
+    """A fork in the middle of another thread's first call harms neither: the child's client starts again."""
     source = """
         import time
         from omi_sync import OmiClient, _bridge

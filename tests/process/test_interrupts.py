@@ -15,7 +15,8 @@ import attrs
 import pytest
 
 from omi_async import RequestTimeoutError, RetryPolicy, Timeout
-from omi_sync import OmiClient, _bridge
+from omi_sync import OmiClient
+from tests.support.inside import bridge
 from tests.support.raw import Exchange, RawServer, answer, in_thread, success
 from tests.support.scale import FULL, times
 from tests.support.sides import KEY, Side
@@ -363,7 +364,7 @@ def _settle(threads: int) -> int:
 )
 def test_interrupt_at_every_place(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A KeyboardInterrupt in any function of the facade comes out as it is; calls and closing work afterwards."""
-    monkeypatch.setattr(_bridge, "INTERRUPT_GRACE", 0.02)
+    monkeypatch.setattr(bridge, "INTERRUPT_GRACE", 0.02)
 
     async def script(exchange: Exchange) -> None:
         await exchange.succeed()
@@ -402,19 +403,19 @@ def test_interrupt_at_every_place(part: str, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.scenario(155)
 def test_interrupt_just_after_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """An interrupt that meets a call which has just ended comes out at once: there is nothing to wait for."""
-    monkeypatch.setattr(_bridge, "INTERRUPT_GRACE", 2.0)
+    monkeypatch.setattr(bridge, "INTERRUPT_GRACE", 2.0)
 
     async def script(exchange: Exchange) -> None:
         await exchange.succeed()
 
-    original = _bridge._Handoff.wait
+    original = bridge._Handoff.wait
 
-    def interrupted(handoff: "_bridge._Handoff[Any]", thread: Any) -> None:
+    def interrupted(handoff: "bridge._Handoff[Any]", thread: Any) -> None:
         original(handoff, thread)
         raise KeyboardInterrupt
 
     with in_thread(RawServer(script)) as server, OmiClient(KEY, base_url=server.url) as client:
-        monkeypatch.setattr(_bridge._Handoff, "wait", interrupted)
+        monkeypatch.setattr(bridge._Handoff, "wait", interrupted)
         begun = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
             client.conversations.delete("conv_1")
@@ -492,7 +493,7 @@ def test_handler_that_goes_on() -> None:
 @pytest.mark.scenario(156)
 @pytest.mark.parametrize("action", ["client.close()", "call(client, 'delete', 'inner')"], ids=["close", "call"])
 def test_handler_while_the_thread_starts(action: str) -> None:
-    """A signal's handler that uses or closes the client in the middle of its first call does not wait for ever."""
+    """A signal's handler that uses or closes the client in the middle of its first call does not wait forever."""
     source = f"""
         class Slow(_bridge._LoopThread):
             def __init__(self, *arguments):

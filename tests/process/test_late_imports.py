@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import omi_async
-import omi_sync
-from tests.support.inside import ROOMS
+from tests.support.inside import LATE_NAMES, ROOMS
 from tests.support.raw import Exchange, RawServer, answer, in_thread
 from tests.support.scale import FULL, times
 from tests.support.subprocesses import STRICT, run
@@ -28,7 +26,7 @@ if side == "async":
 else:
     import omi_sync as package
     from omi_sync import OmiClient, RetryPolicy
-import asyncio, faulthandler, os, signal, threading, traceback  # the package comes first: it can rely on nothing
+import asyncio, faulthandler, os, signal, socket, threading, traceback  # later than the package
 
 # What is used, each in a way that loads something for it. A process is told from all others by its id.
 
@@ -53,6 +51,12 @@ def call(base_url):
         return client.conversations.get(name).id == name
 
 
+def lookup(host, port, *_, **__):
+    """As Python does it, but for the system's part: that can hang in a child that was forked in the middle of it."""
+    assert host.encode("idna") == b"localhost"
+    return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", port))]
+
+
 def use():
     kind, _, name = what.partition(" ")
     match kind:
@@ -65,6 +69,7 @@ def use():
             with package.Sandbox() as sandbox, OmiClient(sandbox.api_key, base_url=sandbox.url) as client:
                 return client.conversations.get(next(iter(sandbox.conversations))).id in sandbox.conversations
         case "lookups":
+            socket.getaddrinfo = lookup
             return call(url.replace("127.0.0.1", "localhost"))
         case _:
             return call(url)
@@ -179,6 +184,7 @@ def _fork(side: str, what: str, forks: int, folder: Path) -> list[str]:
 
 
 @pytest.mark.figure
+@pytest.mark.scenario(149)
 @pytest.mark.parametrize(("side", "what"), _LATE)
 def test_fork_in_the_middle(side: str, what: str, tmp_path: Path, figure: Callable[..., None]) -> None:
     """Whichever module of a late import is just being loaded, parent and child of a fork both use it afterwards."""
@@ -190,10 +196,7 @@ def test_fork_in_the_middle(side: str, what: str, tmp_path: Path, figure: Callab
 
 @pytest.mark.parametrize(
     ("side", "name"),
-    [
-        *(("async", name) for name, home in sorted(omi_async._HOMES.items()) if home not in _NEEDED),
-        *(("sync", name) for name in sorted(omi_sync._HOMES)),
-    ],
+    [(side, name) for side, homes in LATE_NAMES.items() for name in sorted(homes) if homes[name] not in _NEEDED],
 )
 def test_fork_while_a_public_name_is_loaded(side: str, name: str, tmp_path: Path) -> None:
     """A public name that is loaded when it is first asked for is whole after a fork in the middle of that, too."""

@@ -14,9 +14,10 @@ import aiohttp
 import pytest
 
 from omi_async import AsyncOmiClient, ClientClosedError, EventLoopError, OmiError, RetryPolicy, Timeout
-from omi_sync import OmiClient, _bridge
+from omi_sync import OmiClient
 from tests.support import inside
 from tests.support.clock import VirtualClock
+from tests.support.inside import bridge
 from tests.support.raw import Exchange, RawServer, answer, in_thread
 from tests.support.sides import KEY, Side
 from tests.support.subprocesses import DEVELOPMENT, run, wait_until
@@ -260,19 +261,19 @@ async def test_closed_by_many_at_once(side: Side, used: bool) -> None:
 @pytest.mark.parametrize("used", [False, True], ids=["never used", "used"])
 def test_two_threads_close(used: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread that begins to close while another one finishes doing so gets no error."""
-    original = _bridge.Bridge._serving
+    original = bridge.Bridge._serving
     with in_thread(RawServer(_succeed)) as server:
         client = OmiClient(KEY, base_url=server.url)
         if used:
             client.conversations.delete("conv_1")
 
-        def overtaken(bridge: "_bridge.Bridge[Any]") -> Any:
-            monkeypatch.setattr(_bridge.Bridge, "_serving", original)
+        def overtaken(each: "bridge.Bridge[Any]") -> Any:
+            monkeypatch.setattr(bridge.Bridge, "_serving", original)
             with ThreadPoolExecutor(1) as other:
                 other.submit(client.close).result()
-            return original(bridge)
+            return original(each)
 
-        monkeypatch.setattr(_bridge.Bridge, "_serving", overtaken)
+        monkeypatch.setattr(bridge.Bridge, "_serving", overtaken)
         client.close()
         assert client.closed
 

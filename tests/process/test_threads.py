@@ -24,8 +24,9 @@ from omi_async import (
     ServerError,
     TransportError,
 )
-from omi_sync import OmiClient, _bridge
+from omi_sync import OmiClient
 from tests.support import specimens
+from tests.support.inside import bridge
 from tests.support.raw import Exchange, RawServer, answer, in_thread
 from tests.support.scale import FULL, times
 from tests.support.sides import KEY
@@ -282,13 +283,13 @@ def test_loop_dies(death: str, part: str) -> None:
 @pytest.mark.scenario(154)
 def test_dead_loop_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """A call whose loop is gone without a word is given up at the next look, and says that nobody knows."""
-    monkeypatch.setattr(_bridge, "_POLL", 0.01)
+    monkeypatch.setattr(bridge, "_POLL", 0.01)
 
     async def never() -> None:
         raise AssertionError
 
-    handoff = _bridge._Handoff(never(), None)
-    dead = _bridge._LoopThread(AsyncOmiClient(KEY))  # one that does not live, for whatever reason
+    handoff = bridge._Handoff(never(), None)
+    dead = bridge._LoopThread(AsyncOmiClient(KEY))  # one that does not live, for whatever reason
     outcomes = []
 
     def wait() -> None:
@@ -307,19 +308,19 @@ def test_dead_loop_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.scenario(154)
 def test_call_that_meets_the_end_of_the_loop(operation: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A call that is handed over just as the client is closed fails as ClientClosedError, and did nothing."""
-    original = _bridge.Bridge._serving
+    original = bridge.Bridge._serving
     with in_thread(RawServer(Exchange.succeed)) as server:
         client = OmiClient(KEY, base_url=server.url)
         assert _call(client, operation)
 
-        def overtaken(bridge: "_bridge.Bridge[Any]") -> Any:
-            thread = original(bridge)
-            monkeypatch.setattr(_bridge.Bridge, "_serving", original)
+        def overtaken(each: "bridge.Bridge[Any]") -> Any:
+            thread = original(each)
+            monkeypatch.setattr(bridge.Bridge, "_serving", original)
             with ThreadPoolExecutor(1) as other:
                 other.submit(client.close).result()
             return thread
 
-        monkeypatch.setattr(_bridge.Bridge, "_serving", overtaken)
+        monkeypatch.setattr(bridge.Bridge, "_serving", overtaken)
         with pytest.raises(ClientClosedError) as caught:
             _call(client, operation)
         assert ("not_applied", 1) == (caught.value.outcome, len(server.log))

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+import omi_async
+import omi_sync
 from omi_async import AsyncListing, AsyncOmiClient, journal, pacing
 from omi_async._late import Room
 from omi_async._protocol import collection, convert, meaning
@@ -58,8 +60,10 @@ from omi_async.resources.memories import (
     update_memory,
 )
 from omi_sync import OmiClient
+from omi_sync import _bridge as bridge
 
 __all__ = [
+    "LATE_NAMES",
     "ROOMS",
     "Answer",
     "AsyncListing",
@@ -72,6 +76,7 @@ __all__ = [
     "Unreadable",
     "action_item_pages",
     "ask",
+    "bridge",
     "clean",
     "close_at_once",
     "collection",
@@ -123,6 +128,9 @@ __all__ = [
     "update_goal_progress",
     "update_memory",
 ]
+
+LATE_NAMES = {"async": omi_async._HOMES, "sync": omi_sync._HOMES}
+"""The public names of each side that are loaded when they are first used, and their files."""
 
 ROOMS = tuple([name for name, value in vars(AsyncOmiClient).items() if isinstance(value, Room)])
 """The resources of a client, which are loaded when they are first used."""
