@@ -5,7 +5,8 @@ fork waits for it. No module of ours loads another one late while it is itself b
 lock of its own, and two threads could wait for each other.
 """
 
-import logging  # noqa: F401 - has to register what it does at a fork before this module does, see below
+import concurrent.futures.thread  # noqa: F401 - see below
+import logging  # noqa: F401 - see below
 import os
 import sys
 import threading
@@ -21,22 +22,24 @@ T = TypeVar("T")
 _importing = threading.RLock()
 
 if hasattr(os, "register_at_fork"):
-    # A fork takes the locks in the reverse order of registration: this one, then logging's. Modules that make a logger
-    # while they are imported take them in that order too.
+    # A fork takes locks in the reverse order of their registration: this one first, and logging's later, as a module
+    # does that makes a logger while it is imported. And no module may register a lock while a fork waits here: the fork
+    # would release it without having taken it. So both modules that do are imported above.
     os.register_at_fork(
         before=_importing.acquire, after_in_parent=_importing.release, after_in_child=_importing.release
     )
 
 
 def load(module: str) -> ModuleType:
-    """Import a module by its full name."""
+    """Import a module by its full name. Raises `ClientClosedError` if the program is ending."""
     try:
         with _importing:
             return import_module(module)
     except ImportError:
         if not sys.is_finalizing():
             raise
-    raise ClientClosedError("the program is ending.", outcome="not_applied")
+    # Reading an answer loads modules too, so the server may have done what it was asked.
+    raise ClientClosedError("the program is ending.", outcome="unknown")
 
 
 class Room(Generic[T]):

@@ -22,7 +22,7 @@ every value in a form that JSON knows, and `type(error)(*error.args)` is the err
 
 import copyreg
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import attrs
 
@@ -87,15 +87,19 @@ class OmiError(Exception):
         for name, value in (values or {}).items():
             setattr(self, name, self._read_back(name, value))
 
-    @property
-    def args(self) -> tuple[Any, ...]:
+    def _all_values(self) -> tuple[Any, ...]:
         """The text and every other value, as JSON has them."""
         values = {name: self._plain(value) for name, value in vars(self).items() if name != "text"}
         return self.text, values
 
-    @args.setter
-    def args(self, given: tuple[Any, ...]) -> None:
-        self.__init__(*given)  # type: ignore[misc]  # as Celery and others set them on an error that exists
+    def _take_values(self, given: tuple[Any, ...]) -> None:
+        """Become the error with these values, as some programs ask an error to that they have just made."""
+        OmiError.__init__(self, *given)
+
+    if TYPE_CHECKING:
+        args: tuple[Any, ...]
+    else:
+        args = property(_all_values, _take_values)
 
     @property
     def message(self) -> str:

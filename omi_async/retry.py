@@ -9,6 +9,7 @@ twice is not repeated once it may have been done.
 import asyncio
 import logging
 import random
+import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
@@ -217,7 +218,7 @@ class Call(Generic[T]):
         else:
             self._budget.deposit(Budget.FIRST_TRY_INCOME)
             return result
-        if failure.retryable and self._policy.attempts > 1:
+        if failure.retryable and self._policy.attempts > 1 and not sys.is_finalizing():
             return await self._repeat(failure)
         raise failure
 
@@ -244,7 +245,6 @@ class Call(Generic[T]):
     async def _attempt(self) -> T:
         self.attempts += 1
         counted = [gate.sent() for gate in self._gates]
-        failure: OmiError | None = None
         try:
             answer = await self._transport.send(self._request, self._last)
             result = read(self._request, answer)
@@ -255,15 +255,15 @@ class Call(Generic[T]):
             # A cancellation, most often: nobody will read the answer.
             self.maybe_applied = self.maybe_applied or self._last.connected
             raise
-        finally:
-            if not self._last.connected:
-                for gate, moment in zip(self._gates, counted, strict=True):
-                    gate.unsent(moment)
-        if failure is None:
+        else:
             spent = spent_window(answer.headers)
             if spent is not None:
                 self._gates[0].refuse(spent)
             return result
+        finally:
+            if not self._last.connected:
+                for gate, moment in zip(self._gates, counted, strict=True):
+                    gate.unsent(moment)
         if isinstance(failure, RateLimitError):
             self._gates[0].refused(failure)
         if self.maybe_applied and says_missing(self._request, failure) and self._request.result_if_missing is not None:

@@ -29,8 +29,12 @@ class _Closable(Protocol):
 class Feed(Protocol):
     """Work for the caller's thread, which does it while it waits for a coroutine."""
 
-    def serve(self, timeout: float) -> None:
-        """Do one piece of work, or find after `timeout` seconds that there is none."""
+    def wait(self, timeout: float) -> bool:
+        """Wait until `wake` is called, but not for long; whether there is work."""
+        ...
+
+    def serve(self) -> None:
+        """Do one piece of work."""
         ...
 
     def wake(self) -> None:
@@ -288,8 +292,12 @@ class _Handoff(Generic[R]):
         try:
             self.result = await coroutine
         except BaseException as error:
-            # Without this frame: whoever reads the traceback looks for their own line.
-            self.error = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                self.error = _ended()
+            else:
+                # Without this frame: whoever reads the traceback looks for their own line.
+                self.error = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
             if not isinstance(error, Exception):
                 raise
         else:
@@ -303,12 +311,15 @@ class _Handoff(Generic[R]):
         while not (self._done.acquire(timeout=_POLL) if self._feed is None else self._serve(self._feed)):
             if not thread.is_alive() and not self._done.acquire(blocking=False):
                 raise _ended()
-        if isinstance(self.error, asyncio.CancelledError):
-            raise _ended()
 
     def _serve(self, feed: Feed) -> bool:
-        feed.serve(_POLL)
-        return self._done.acquire(blocking=False)
+        # Work may take for ever, as with an empty queue: what the coroutine has brought comes first.
+        work = feed.wait(_POLL)
+        if self._done.acquire(blocking=False):
+            return True
+        if work:
+            feed.serve()
+        return False
 
     def abandon(self, thread: _LoopThread | None) -> None:
         """Cancel the coroutine and wait for its end, but not for long."""

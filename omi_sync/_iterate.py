@@ -5,15 +5,16 @@ something on a screen. So both run on the caller's thread, while it waits for th
 """
 
 import asyncio
-import logging
+import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Generator, ItemsView, Iterable, Iterator, KeysView, Set
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sized
 from contextlib import suppress
+from functools import partial
 from inspect import iscoroutinefunction
-from queue import Empty, SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar
 
-from omi_async._jobs.items import known_length
+from omi_async._jobs.items import CONTAINERS, known_length
+from omi_async._jobs.progress import watcher
 from omi_async.errors import BulkStoppedError, ClientClosedError, EventLoopError, OmiError
 
 from ._bridge import INTERRUPT_GRACE, Bridge
@@ -21,10 +22,6 @@ from ._bridge import INTERRUPT_GRACE, Bridge
 I = TypeVar("I")  # noqa: E741 - an item of the input
 O = TypeVar("O")  # noqa: E741 - an outcome or a row
 T = TypeVar("T")
-
-_log = logging.getLogger("omi_async")
-
-_PREFETCH = 16  # items of a list that are handed over together: each crossing takes a while
 
 
 class Listed(Protocol[O]):
@@ -38,7 +35,7 @@ class Listed(Protocol[O]):
 class Worked(Listed[O], Protocol[O]):
     """What besides works on the private loop until it is closed."""
 
-    async def _rest(self, grace: float) -> None: ...
+    async def _rest(self, grace: float, *, input_lost: bool) -> None: ...
     def _ended_by(self, reason: OmiError) -> BulkStoppedError: ...
     async def aclose(self) -> None: ...
 
@@ -47,18 +44,20 @@ class Feed(Generic[I]):
     """A job's input and callbacks, on their way to the caller's thread."""
 
     def __init__(self, items: Iterable[I]) -> None:
-        self._items = items
+        self.container = items
+        self.one_by_one = not isinstance(items, Sized)
+        """The next item may only be there when the caller has seen the last outcome, as with a queue."""
+        # Python's own containers need no thread, and Ctrl-C never strikes within them.
+        self._at_hand = iter(items) if type(items) in CONTAINERS else None
         self._iterator: Iterator[I] | None = None
-        self.cautious = not isinstance(items, (list, tuple))
-        """The second item may wait for the outcome of the first one, which the caller has yet to see."""
-        self._at_once = 1 if self.cautious else _PREFETCH
-        self._fetched: deque[I] = deque()
-        self._failure: BaseException | None = None
-        self._work: SimpleQueue[asyncio.Future[list[I]] | Callable[[], None] | None] = SimpleQueue()
+        self._wish: asyncio.Future[I] | None = None  # the last one
+        self._wishes: deque[asyncio.Future[I]] = deque()  # that nobody serves yet
         self._calls: deque[Callable[[], None]] = deque()
+        self._news = threading.Lock()  # released when there is something to do, and taken to do it
+        self._news.acquire()
 
     def __length_hint__(self) -> int:
-        length = known_length(self._items)
+        length = known_length(self.container)
         return NotImplemented if length is None else length
 
     # On the loop's thread
@@ -67,77 +66,74 @@ class Feed(Generic[I]):
         return self
 
     async def __anext__(self) -> I:
-        if not self._fetched:
-            wish: asyncio.Future[list[I]] = asyncio.get_running_loop().create_future()
-            self._work.put(wish)
-            self._fetched.extend(await wish)
-            if not self._fetched:
-                raise StopAsyncIteration
-        return self._fetched.popleft()
+        if self._at_hand is not None:
+            for item in self._at_hand:
+                return item
+            raise StopAsyncIteration
+        wish: asyncio.Future[I] = asyncio.get_running_loop().create_future()
+        self._wish = wish
+        self._wishes.append(wish)
+        self.wake()
+        return await wish
 
     def relay(self, callback: Callable[[T], None]) -> Callable[[T], None]:
         """A function that has `callback` called on the caller's thread."""
-        stopped = False
-
-        def call(value: T) -> None:
-            nonlocal stopped
-            if stopped:
-                return
-            try:
-                callback(value)
-            except (Exception, asyncio.CancelledError):  # noqa: BLE001 - a watcher must not change what it watches
-                _log.exception("on_progress failed and is not called again")
-                stopped = True
+        call = watcher(callback)
 
         def later(value: T) -> None:
-            self._calls.append(lambda: call(value))
-            self._work.put(self.make_calls)
+            self._calls.append(partial(call, value))
+            self.wake()
 
         return later
 
     def wake(self) -> None:
-        """Let the caller's thread see that its coroutine has ended."""
-        self._work.put(None)
+        """Let the caller's thread look whether there is something to do, or its coroutine has ended."""
+        with suppress(RuntimeError):  # it will look anyway
+            self._news.release()
 
     # On the caller's thread
 
-    def serve(self, timeout: float) -> None:
-        """Fetch an item or make a callback, or find after `timeout` seconds that there is nothing to do."""
+    def wait(self, timeout: float) -> bool:
+        """Wait until `wake` is called, but not for long; whether there is something to do."""
+        if not (self._calls or self._wishes):
+            self._news.acquire(timeout=timeout)
+        return bool(self._calls or self._wishes)
+
+    def serve(self) -> None:
+        """Make the callbacks that are due, and fetch an item if one is wished for."""
+        self.make_calls()
         try:
-            work = self._work.get(timeout=timeout)
-        except Empty:
+            wish = self._wishes.popleft()
+        except IndexError:
             return
-        if isinstance(work, asyncio.Future):
-            self._fulfil(work)
-        elif work is not None:
-            work()
+        if not wish.done():
+            self._fulfil(wish)
 
     def make_calls(self) -> None:
         """Make the callbacks that are due."""
-        with suppress(IndexError):
-            while True:
-                self._calls.popleft()()
+        while self._calls:
+            try:
+                call = self._calls.popleft()
+            except IndexError:  # another thread has made it
+                return
+            call()
 
-    def _fulfil(self, wish: "asyncio.Future[list[I]]") -> None:
-        if wish.done():
-            return
-        items = self._fetch()
-        failure = None if items else self._failure
-        with suppress(RuntimeError):  # the loop has ended, which the waiting thread finds by itself
-            wish.get_loop().call_soon_threadsafe(_fulfil, wish, items, failure)
-
-    def _fetch(self) -> list[I]:
-        items: list[I] = []
+    def _fulfil(self, wish: "asyncio.Future[I]") -> None:
+        # An interrupt leaves the wish as it is: see `was_interrupted`.
         try:
             if self._iterator is None:
-                self._iterator = iter(self._items)
-            while self._failure is None and len(items) < self._at_once:
-                items.append(next(self._iterator))
+                self._iterator = iter(self.container)
+            answer = partial(_grant, wish, next(self._iterator))
         except StopIteration:
-            pass
-        except (Exception, asyncio.CancelledError) as failure:  # noqa: BLE001 - raised to the caller after these items
-            self._failure = failure
-        return items
+            answer = partial(_refuse, wish, StopAsyncIteration())
+        except (Exception, asyncio.CancelledError) as failure:  # noqa: BLE001 - the job raises it to the caller
+            answer = partial(_refuse, wish, failure)
+        with suppress(RuntimeError):  # the loop has ended, which the waiting thread finds by itself
+            wish.get_loop().call_soon_threadsafe(answer)
+
+    def was_interrupted(self) -> bool:
+        """After an interrupt: whether it struck while an item was fetched, which may be lost."""
+        return self._wish is not None and not self._wish.done() and self._wish not in self._wishes
 
     def close(self) -> None:
         """Close a generator that was not read to its end."""
@@ -145,27 +141,30 @@ class Feed(Generic[I]):
             self._iterator.close()
 
 
-def _fulfil(wish: "asyncio.Future[list[I]]", items: list[I], failure: BaseException | None) -> None:
-    if wish.done():  # given up in the meantime
-        return
-    if failure is not None:
+def _grant(wish: "asyncio.Future[I]", item: I) -> None:
+    if not wish.done():  # or it was given up in the meantime
+        wish.set_result(item)
+
+
+def _refuse(wish: "asyncio.Future[I]", failure: BaseException) -> None:
+    if not wish.done():
         wish.set_exception(failure)
-    else:
-        wish.set_result(items)
 
 
-def feed(items: Iterable[I]) -> Iterable[I] | Feed[I]:
+def feed(items: Iterable[I]) -> Any:
     """A feed of the items. What cannot be an input goes through, to be refused where all arguments are."""
-    in_order = not isinstance(items, Set) or isinstance(items, (KeysView, ItemsView))
-    usable = isinstance(items, Iterable) and not isinstance(items, (str, bytes)) and in_order
-    return Feed(items) if usable else items
+    return items if isinstance(items, (str, bytes)) or not isinstance(items, Iterable) else Feed(items)
 
 
 def relayed(items: object, callback: Callable[[T], None] | None) -> Callable[[T], None] | None:
     """A callback that is called on the caller's thread; what cannot be one goes through, to be refused."""
-    if not isinstance(items, Feed) or not callable(callback) or iscoroutinefunction(callback):
+    if callback is None or not isinstance(items, Feed) or not _is_plain(callback):
         return callback
     return items.relay(callback)
+
+
+def _is_plain(callback: object) -> bool:
+    return callable(callback) and not iscoroutinefunction(callback)
 
 
 def next_row(bridge: Bridge[Any], target: Listed[O]) -> O:
@@ -183,14 +182,20 @@ def next_row(bridge: Bridge[Any], target: Listed[O]) -> O:
 def next_outcome(bridge: Bridge[Any], target: Worked[O], items: object) -> O:
     """The next outcome of a job. An interrupt ends what is under way soon, and loses none of it."""
     fed = items if isinstance(items, Feed) else None
-    while not target._rows:
+    while True:
+        try:
+            return target._rows.popleft()
+        except IndexError:
+            pass
         try:
             bridge.run(target._fill(), fed)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             if fed is not None:
                 fed.make_calls()
                 fed.close()
             if isinstance(error, StopAsyncIteration):
+                if target._rows:  # another consumer's last ones
+                    continue
                 break
             if not isinstance(error, ClientClosedError):
                 raise
@@ -198,15 +203,13 @@ def next_outcome(bridge: Bridge[Any], target: Worked[O], items: object) -> O:
             reason = error.with_traceback(None)
         except BaseException:
             with suppress(OmiError):
-                bridge.run(target._rest(INTERRUPT_GRACE))
+                bridge.run(target._rest(INTERRUPT_GRACE, input_lost=fed is not None and fed.was_interrupted()))
             raise
         else:
             if fed is not None:
                 fed.make_calls()
             continue
         raise target._ended_by(reason)
-    with suppress(IndexError):
-        return target._rows.popleft()
     raise StopIteration
 
 
@@ -217,6 +220,8 @@ def close_job(bridge: Bridge[Any], target: Worked[Any], items: object) -> None:
         # A client that was closed has ended the job; on its own thread, garbage is collected without waiting.
         with suppress(ClientClosedError, EventLoopError):
             bridge.run(target.aclose(), fed)
+        if fed is not None:
+            fed.make_calls()
     finally:
         close_input(items)
 

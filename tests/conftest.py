@@ -1,5 +1,6 @@
 """Fixtures that every folder of tests shares."""
 
+import signal
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -10,6 +11,12 @@ from tests.support import inside, specimens
 from tests.support.clock import VirtualClock
 from tests.support.sides import Side
 from tests.support.specimens import Specimen
+
+
+def pytest_configure() -> None:
+    # A script's job in the background ignores Ctrl-C, and so would each program that a test starts and interrupts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

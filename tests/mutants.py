@@ -49,8 +49,11 @@ def _of(file: str, *mutants: tuple[str, str, str, str]) -> list[Mutant]:
 _STATUSES = "tests/faults/test_statuses.py::"
 _PROTOCOL = "tests/unit/test_protocol.py::"
 _INPUT = "tests/unit/test_input.py::"
+_REQUEST = "tests/unit/test_request.py::"
+_ERRORS = "tests/unit/test_errors.py::"
 _RETRY = "tests/unit/test_retry.py::"
 _RETRY_AFTER = "tests/faults/test_retry_after.py::"
+_PACING = "tests/unit/test_pacing.py::"
 _CONNECTION = "tests/faults/test_connection.py::"
 _BORROWED = "tests/faults/test_borrowed.py::"
 _BROKEN = "tests/faults/test_broken_http.py::"
@@ -59,6 +62,9 @@ _WAYS = "tests/faults/test_ways.py::"
 _SLOW = "tests/faults/test_slow.py::"
 _SETTINGS = "tests/unit/test_settings.py::"
 _LIST = "tests/unit/test_list.py::"
+_BULK = "tests/faults/test_bulk.py::"
+_JOURNAL = "tests/unit/test_journal.py::"
+_REPORTS = "tests/faults/test_field_reports.py::"
 _THREADS = "tests/process/test_threads.py::"
 
 _SESSION = "--through-session "
@@ -69,8 +75,8 @@ MUTANTS: list[Mutant] = [
         "omi_async/paging.py",
         (
             "the first page without news taken for the end",
-            "_FRUITLESS = 2",
-            "_FRUITLESS = 1",
+            "_EMPTY_PAGES_TO_STOP = 2",
+            "_EMPTY_PAGES_TO_STOP = 1",
             f"{_LIST}test_gaps {_LIST}test_each_exactly_once",
         ),
         (
@@ -93,7 +99,7 @@ MUTANTS: list[Mutant] = [
         ),
         (
             "pages of known rows taken for hidden ones",
-            "if len(page) < self._selection.page_size or self._offset >= len(self._seen):",
+            "if len(page) < self._size or self._offset >= len(self._seen):",
             "if True:",
             f"{_LIST}test_bounds {_LIST}test_each_exactly_once",
         ),
@@ -105,13 +111,25 @@ MUTANTS: list[Mutant] = [
         ),
         (
             "later than the caller's end",
-            "else min(second, self._selection.end_date)",
+            "else min(second, self._end)",
             "else second",
             f"{_LIST}test_a_crowded_second",
         ),
+        (
+            "rows outside the bounds handed out",
+            "inside = [row for row in new if self._is_inside(self._moment(row))]",
+            "inside = new",
+            f"{_REPORTS}test_rows_outside_the_bounds",
+        ),
+        (
+            "asking on behind the bounds",
+            "behind = bool(new) and not inside and self._anchored",
+            "behind = False",
+            f"{_REPORTS}test_rows_outside_the_bounds",
+        ),
     ),
     *_of(
-        "omi_async/_protocol.py",
+        "omi_async/_protocol/meaning.py",
         # What an answer says about the write
         (
             "a 5xx taken for a refusal",
@@ -168,6 +186,50 @@ MUTANTS: list[Mutant] = [
             'detail.get("retryable") is None',
             f"{_STATUSES}test_server_asks_not_to_retry",
         ),
+        # Whose word it is
+        (
+            "any page taken for the API's word",
+            "own = _speaks(request, status, document)",
+            "own = True",
+            f"{_STATUSES}test_refused_on_the_way {_PROTOCOL}test_every_status_from_in_between",
+        ),
+        (
+            "any 404 taken for the record's",
+            "return detail in (request.missing, _NO_SUCH_ROUTE)",
+            "return isinstance(detail, str)",
+            f"{_STATUSES}test_failed_delete_and_other_words {_PROTOCOL}test_missing",
+        ),
+        (
+            "a missing route taken for a missing record",
+            "elif status == 404 and raw == _NO_SUCH_ROUTE:",
+            "elif False:",
+            f"{_STATUSES}test_missing_route",
+        ),
+        (
+            "a missing record shown by whatever stands in between",
+            " and not failure.from_intermediary and request",
+            " and request",
+            f"{_STATUSES}test_failed_delete_and_other_words",
+        ),
+        (
+            "a missing record shown by any 404 or 410",
+            "return isinstance(failure, NotFoundError) and",
+            "return failure.status in (404, 410) and",
+            f"{_STATUSES}test_failed_delete_and_other_words {_RETRY}test_not_gone_after_doubt",
+        ),
+        (
+            "a refusal on the way not repeated",
+            "        retryable = True\n    elif",
+            "        pass\n    elif",
+            f"{_STATUSES}test_refused_on_the_way",
+        ),
+        (
+            "whatever stands in between passed over in silence",
+            "from_intermediary=not own,",
+            "from_intermediary=False,",
+            f"{_STATUSES}test_refused_on_the_way",
+        ),
+        # When to come back
         (
             "Retry-After of any status",
             "if status not in (429, 503):",
@@ -192,16 +254,43 @@ MUTANTS: list[Mutant] = [
             "since = datetime",
             f"{_RETRY_AFTER}test_date",
         ),
+        # What is private
         (
             "the key repeated in an error",
             r'text = _KEY.sub(r"omi_\1_***", text[: 4 * limit])',
             "text = text[: 4 * limit]",
             "tests/faults/test_secrets.py::test_an_echoed_key_is_masked",
         ),
-        # Ids and titles
+        (
+            "the request's own words repeated in an error",
+            'text = text.replace(secret, "***")',
+            "pass",
+            f"{_PROTOCOL}test_repeated_words",
+        ),
+        (
+            "the query repeated in an error",
+            "    collect([value for _, value in parse_qsl(urlsplit(request.path).query)])\n",
+            "",
+            f"{_PROTOCOL}test_repeated_words",
+        ),
+        (
+            "the shorter of two words masked first",
+            "sorted(secrets, key=len, reverse=True)",
+            "sorted(secrets, key=len)",
+            f"{_REPORTS}test_a_word_within_another_is_masked",
+        ),
+        (
+            "words that say nothing masked",
+            "_SHORTEST_SECRET = 4",
+            "_SHORTEST_SECRET = 3",
+            f"{_PROTOCOL}test_short_words_are_not_masked",
+        ),
+    ),
+    *_of(
+        "omi_async/_protocol/collection.py",
         (
             "another conversation accepted",
-            "if conversation.id != conversation_id:",
+            "if found.id != record_id:",
             "if False:",
             f"{_STATUSES}test_another_record",
         ),
@@ -216,37 +305,66 @@ MUTANTS: list[Mutant] = [
             "202 confirmed",
             "confirmed=answer.status != 202",
             "confirmed=True",
-            f"{_STATUSES}test_accepted_and_empty",
+            f"{_STATUSES}test_other_2xx",
         ),
         (
+            "nothing taken for a success",
+            "if answer.body or answer.status != 204:",
+            "if answer.body:",
+            f"{_STATUSES}test_nothing_after_a_delete {_PROTOCOL}test_empty_deletion",
+        ),
+        (
+            "a deletion that is never read as done before",
+            "result_if_missing=functools.partial(Deletion, id=record_id, confirmed=False)",
+            "result_if_missing=None",
+            f"{_STATUSES}test_delete_that_then_finds_nothing",
+        ),
+    ),
+    *_of(
+        "omi_async/_protocol/arguments.py",
+        (
             "ids may climb",
-            're.compile(r"[A-Za-z0-9_-][A-Za-z0-9._~-]{0,127}")',
-            're.compile(r"[A-Za-z0-9._~-]{1,128}")',
+            'A-Za-z0-9_-][A-Za-z0-9._~-]{0,127}")',
+            'A-Za-z0-9._~-]{1,128}")',
             f"{_INPUT}test_bad_ids_are_refused",
         ),
         (
             "only the beginning of an id looked at",
-            "_CONVERSATION_ID.fullmatch(",
-            "_CONVERSATION_ID.match(",
+            "_ID.fullmatch(",
+            "_ID.match(",
             f"{_INPUT}test_bad_ids_are_refused",
         ),
         (
             "ids of any length",
-            're.compile(r"[A-Za-z0-9_-][A-Za-z0-9._~-]{0,127}")',
-            're.compile(r"[A-Za-z0-9_-][A-Za-z0-9._~-]*")',
+            '[A-Za-z0-9._~-]{0,127}")',
+            '[A-Za-z0-9._~-]*")',
             f"{_INPUT}test_long_ids_are_refused",
         ),
+        ("ids that no server stores", "(?!__.*__$)", "", f"{_INPUT}test_bad_ids_are_refused"),
+        ("a key taken for an id", "(?!(?i:omi_(dev|mcp)_))", "", f"{_INPUT}test_bad_ids_are_refused"),
         (
             "padded titles sent",
-            "title = str.__str__(value).strip()",
-            "title = str.__str__(value)",
+            "plain = plain.strip()",
+            "pass",
             f"{_INPUT}test_bad_titles_are_refused {_INPUT}test_the_body_byte_for_byte",
         ),
         (
             "titles of 500 characters refused",
-            "if len(title) > _TITLE_LIMIT:",
-            "if len(title) >= _TITLE_LIMIT:",
+            "len(plain) > longest:",
+            "len(plain) >= longest:",
             "tests/unit/test_input.py tests/unit/test_protocol.py",
+        ),
+        (
+            "titles that show nothing sent",
+            "if not any(map(_is_seen, plain)):",
+            "if not plain.strip():",
+            f"{_INPUT}test_bad_titles_are_refused",
+        ),
+        (
+            "letters that are drawn as blanks taken for text",
+            " and character not in _UNSEEN_LETTERS",
+            "",
+            f"{_INPUT}test_bad_titles_are_refused",
         ),
         (
             "lone surrogates sent",
@@ -256,19 +374,34 @@ MUTANTS: list[Mutant] = [
         ),
         (
             "discarded of any kind",
-            "if type(discarded) is not bool:",
-            "if discarded not in (True, False):",
+            "if type(value) is not bool:",
+            "if value not in (True, False):",
             f"{_INPUT}test_values_of_another_type",
-        ),
-        (
-            "a deletion that is never read as done before",
-            "already_gone=lambda: Deletion(id=conversation_id, confirmed=False)",
-            "already_gone=None",
-            f"{_STATUSES}test_delete_that_then_finds_nothing",
         ),
     ),
     *_of(
-        "omi_async/_convert.py",
+        "omi_async/_protocol/raw.py",
+        (
+            "integers that lose digits sent",
+            "if isinstance(value, int) and abs(value) > arguments.LARGEST_INTEGER:",
+            "if False:",
+            f"{_REPORTS}test_large_integers",
+        ),
+        (
+            "integers that lose digits handed on",
+            "elif isinstance(value, (int, float)) and abs(value) > arguments.LARGEST_INTEGER:",
+            "elif False:",
+            f"{_REQUEST}test_an_unreadable_success",
+        ),
+        (
+            "nothing taken for any success",
+            "if answer.body or answer.status != 204:",
+            "if answer.body:",
+            f"{_REQUEST}test_an_unreadable_success",
+        ),
+    ),
+    *_of(
+        "omi_async/_protocol/convert.py",
         (
             "week dates taken for dates",
             "itemgetter(4, 7, 10, 13, 16, 19, -1)",
@@ -289,14 +422,20 @@ MUTANTS: list[Mutant] = [
             f"{_PROTOCOL}test_wrong_kinds",
         ),
         (
-            "infinite numbers",
-            "if type(value) is not float or not isfinite(value):",
-            "if type(value) is not float:",
+            "integers that lose digits elsewhere",
+            "if abs(value) > _LARGEST:",
+            "if False:",
+            f"{_REPORTS}test_large_integers",
+        ),
+        (
+            "numbers of any size",
+            " or abs(value) > _LARGEST or not isfinite(value)",
+            "",
             f"{_PROTOCOL}test_numbers_that_do_not_fit",
         ),
         (
             "anything is an array",
-            "if type(value) is not kind:",
+            "if type(value) is not list:",
             "if value is None:",
             f"{_PROTOCOL}test_wrong_kinds",
         ),
@@ -304,24 +443,24 @@ MUTANTS: list[Mutant] = [
             "a name twice",
             "if len(members) != len(pairs):",
             "if False:",
-            f"{_PROTOCOL}test_not_json {_BODY}test_not_json",
+            f"{_PROTOCOL}test_names_twice {_BODY}test_name_twice_after_a_delete",
         ),
         (
             "NaN accepted",
-            "parse_constant=_refuse_constant, object_pairs_hook",
-            "object_pairs_hook",
+            "_decoder = json.JSONDecoder(parse_constant=_refuse_constant)",
+            "_decoder = json.JSONDecoder()",
             f"{_PROTOCOL}test_not_json",
         ),
         (
-            "infinite numbers in long transcripts",
-            " or (float in kinds and not isfinite(sum(column)))",
-            "",
+            "numbers of any size in long transcripts",
+            "if numbers and not -_LARGEST <=",
+            "if False and not -_LARGEST <=",
             f"{_PROTOCOL}test_long_transcripts",
         ),
         (
             "any kind of value in long transcripts",
-            "if not kinds.issuperset(map(type, column))",
-            "if False",
+            "if not allowed.issuperset(map(type, column)):",
+            "if False:",
             f"{_PROTOCOL}test_long_transcripts",
         ),
         (
@@ -331,10 +470,10 @@ MUTANTS: list[Mutant] = [
             f"{_PROTOCOL}test_long_transcripts",
         ),
         (
-            "a transcript of something else put into the conversation",
-            ' or document.get("transcript_segments", ...) is not None',
-            "",
-            f"{_PROTOCOL}test_names_twice_around_a_transcript",
+            "every bad row looked at",
+            "for position, each in enumerate(value):\n",
+            "for position, each in [row for row in enumerate(value) if not _is_good(row[1], element)]:\n",
+            f"{_REPORTS}test_the_first_bad_row_is_explained_alone",
         ),
         (
             "text that is not UTF-8 patched up",
@@ -350,17 +489,59 @@ MUTANTS: list[Mutant] = [
         ),
         (
             "new categories refused",
-            "return _CATEGORIES.get(text, text)",
-            "return _CATEGORIES[text]",
+            "return members.get(text, text)",
+            "return members[text]",
             f"{_PROTOCOL}test_open_enumerations",
+        ),
+    ),
+    *_of(
+        "omi_async/errors.py",
+        (
+            "an error without an outcome taken for a refusal",
+            'outcome: Outcome = "unknown",',
+            'outcome: Outcome = "not_applied",',
+            f"{_ERRORS}test_every_class_is_safe_by_its_text_alone",
+        ),
+        (
+            "errors rebuilt from their text alone",
+            "return self.text, values",
+            "return (self.text,)",
+            f"{_ERRORS}test_every_class_is_rebuilt_from_its_args",
+        ),
+        (
+            "objects in the values of errors",
+            "return [attrs.asdict(issue) for issue in value] if isinstance(value, tuple) else value",
+            "return value",
+            f"{_ERRORS}test_every_class_is_rebuilt_from_json",
+        ),
+    ),
+    *_of(
+        "omi_async/resources/conversations.py",
+        (
+            "one window for reads of every kind",
+            '_TRANSCRIPT_WINDOWS = (f"{_CONVERSATIONS.reads} with transcripts", _CONVERSATIONS.reads)',
+            "_TRANSCRIPT_WINDOWS = (_CONVERSATIONS.reads,)",
+            f"{_REPORTS}test_windows_by_kind",
+        ),
+        (
+            "transcripts that count as no reads",
+            '_TRANSCRIPT_WINDOWS = (f"{_CONVERSATIONS.reads} with transcripts", _CONVERSATIONS.reads)',
+            '_TRANSCRIPT_WINDOWS = (f"{_CONVERSATIONS.reads} with transcripts",)',
+            f"{_REPORTS}test_windows_by_kind",
+        ),
+        (
+            "one window for writes of every kind",
+            "    request.windows = _SEGMENTS_WINDOWS\n",
+            "",
+            f"{_REPORTS}test_windows_by_kind",
         ),
     ),
     *_of(
         "omi_async/retry.py",
         (
             "a lost read in doubt",
-            'if self._unknown and self._request.effect != "none" else',
-            "if self._unknown else",
+            'unknown = self.maybe_applied and self._request.effect != "none"',
+            "unknown = self.maybe_applied",
             "tests/faults/test_outcomes.py::test_lost_for_good",
         ),
         (
@@ -370,40 +551,58 @@ MUTANTS: list[Mutant] = [
             "tests/faults/test_outcomes.py::test_lost_once",
         ),
         (
+            "a text sent on a kept connection",
+            'self._last = self._next(fresh=request.effect == "once")',
+            "self._last = self._next(fresh=False)",
+            f"{_RETRY}test_fresh_connection_for_what_is_done_once",
+        ),
+        (
             "somebody else's conflict waited for",
-            "failure.status == 409 and self._unknown and self._request.at_work",
-            "failure.status == 409 and self._request.at_work",
+            "failure.status == 409 and self.maybe_applied and self._request.still_running_on_409",
+            "failure.status == 409 and self._request.still_running_on_409",
             "tests/faults/test_creates.py::test_in_progress_for_another",
         ),
         (
-            "an equal time-out taken for none",
+            "an equal timeout taken for none",
             "self._timeout is DEFAULT_TIMEOUT",
             "self._timeout == DEFAULT_TIMEOUT",
             "tests/unit/test_create.py::test_limits",
         ),
         (
             "an unknown attempt forgotten",
-            '        if failure.outcome == "unknown":\n            self._unknown = True',
-            '        self._unknown = failure.outcome == "unknown"\n        if self._unknown:',
+            '        if failure.outcome == "unknown":\n            self.maybe_applied = True',
+            '        self.maybe_applied = failure.outcome == "unknown"\n        if self.maybe_applied:',
             f"{_STATUSES}test_refused_after_an_unknown_attempt",
         ),
         (
             "every missing record taken for deleted",
-            "in (404, 410) and self._unknown and",
-            "in (404, 410) and",
+            "if self.maybe_applied and says_missing(",
+            "if says_missing(",
             f"{_STATUSES}test_missing_after_a_throttled_delete",
         ),
         (
             "no missing record taken for deleted",
-            "in (404, 410) and self._unknown and",
-            "in () and self._unknown and",
+            "if self.maybe_applied and says_missing(",
+            "if False and says_missing(",
             f"{_STATUSES}test_delete_that_then_finds_nothing",
         ),
         (
-            "410 taken for a refusal only",
-            "in (404, 410) and self._unknown and",
-            "in (404,) and self._unknown and",
-            f"{_STATUSES}test_delete_that_then_finds_nothing {_RETRY}test_gone_after_doubt",
+            "a request counted that did not leave",
+            "if not self._last.connected:\n                for gate",
+            "if False:\n                for gate",
+            f"{_REPORTS}test_what_did_not_leave_is_not_counted",
+        ),
+        (
+            "every window closed by one refusal",
+            "self._gates[0].refused(failure)",
+            "[gate.refused(failure) for gate in self._gates]",
+            f"{_REPORTS}test_windows_by_kind",
+        ),
+        (
+            "a cancelled request taken for one that did not leave",
+            "self.maybe_applied = self.maybe_applied or self._last.connected",
+            "pass",
+            f"{_BULK}test_cancelled_while_closing",
         ),
         (
             "the budget never spent",
@@ -497,8 +696,8 @@ MUTANTS: list[Mutant] = [
         ),
         (
             "a second try on a kept connection",
-            "self._next(fresh=self._unknown)",
-            "self._next(fresh=False)",
+            'self._next(fresh=self.maybe_applied or self._request.effect == "once")',
+            'self._next(fresh=self._request.effect == "once")',
             f"{_CONNECTION}test_lost_on_a_kept_connection {_RETRY}test_fresh_connection",
         ),
         (
@@ -515,7 +714,29 @@ MUTANTS: list[Mutant] = [
         ),
     ),
     *_of(
-        "omi_async/_exchange.py",
+        "omi_async/pacing.py",
+        ("closed for longer than a day", "_LONGEST = 86400.0", "_LONGEST = 1e9", f"{_PACING}test_a_day_at_most"),
+        (
+            "a closed window sleeps with the machine",
+            "min(until.clock - self._clock(), until.day - time.time())",
+            "until.clock - self._clock()",
+            f"{_PACING}test_a_machine_that_sleeps",
+        ),
+        (
+            "a count that is never taken back",
+            "            self._used -= 1\n",
+            "            pass\n",
+            f"{_PACING}test_taken_back",
+        ),
+        (
+            "a count taken back from the next window",
+            "if self._used and moment >= self._opened:",
+            "if self._used:",
+            f"{_PACING}test_taken_back_too_late",
+        ),
+    ),
+    *_of(
+        "omi_async/_wire/session.py",
         (
             "aiohttp sends a DELETE again",
             "            pass\n        raise _Lost",
@@ -541,12 +762,6 @@ MUTANTS: list[Mutant] = [
             f"{_BODY}test_cookies_of_a_borrowed_session",
         ),
         (
-            "a request that left taken for one that did not",
-            "        attempt.connected = True\n        return connection",
-            "        return connection",
-            f"{_CONNECTION}test_every_answer_is_lost",
-        ),
-        (
             "a request that did not leave taken for one that did",
             "attempt.connected = self._borrowed",
             "attempt.connected = True",
@@ -561,21 +776,117 @@ MUTANTS: list[Mutant] = [
             "tests/faults/test_borrowed.py",
         ),
         (
-            "a connection kept whose answer was not read",
-            "        except BaseException:\n            _drop(connection)",
-            "        except BaseException:\n            connection.release()",
-            "tests/process/test_context.py tests/process/test_cancellation.py",
-        ),
-        (
-            "a request that follows the rest of another",
-            "            if transport.get_write_buffer_size() or _refused_unread(request, answer):\n",
-            "            if transport.get_write_buffer_size():\n",
+            "a request that follows the rest of another, through the session",
+            "            if refused_unread(request, answer):\n",
+            "            if False:\n",
             f"{_WAYS}test_answered_before_the_request_was_read",
         ),
         (
-            "a request that follows the rest of another, through the session",
-            "            if _refused_unread(request, answer):\n",
-            "            if False:\n",
+            "a borrowed connection given up for session tickets",
+            "if protocol is not None and request.is_ssl():",
+            "if False:",
+            "tests/faults/test_tls.py::test_session_tickets",
+        ),
+        (
+            "a borrowed connection on which something waits",
+            "            handler = _cleanly(handler)\n",
+            "",
+            f"{_REPORTS}test_something_waits_on_a_borrowed_connection",
+        ),
+    ),
+    *_of(
+        "omi_async/_wire/connection.py",
+        (
+            "a request that left taken for one that did not",
+            "                attempt.connected = True\n",
+            "",
+            f"{_CONNECTION}test_every_answer_is_lost",
+        ),
+        (
+            "a kept connection is fresh enough",
+            "not (attempt.fresh or link.distrusted)",
+            "not link.distrusted",
+            f"{_CONNECTION}test_lost_on_a_kept_connection {_CONNECTION}test_second_loss_waits",
+        ),
+        (
+            "a distrusted connection used again",
+            "not (attempt.fresh or link.distrusted)",
+            "not attempt.fresh",
+            f"{_CONNECTION}test_poisoned_connection_is_not_kept",
+        ),
+        (
+            "a connection that has spoken unasked used again",
+            " and not protocol.should_close",
+            "",
+            f"{_BROKEN}test_bytes_on_an_idle_connection",
+        ),
+        (
+            "a connection used on which something waits",
+            " and not link.something_waits()",
+            "",
+            f"{_REPORTS}test_something_waits_on_a_kept_connection",
+        ),
+        (
+            "a new connection used on which something waits",
+            "if fit and not protocol.should_close and not link.something_waits():",
+            "if is_new or (fit and not protocol.should_close and not link.something_waits()):",
+            f"{_REPORTS}test_a_server_that_speaks_first",
+        ),
+        (
+            "bodies of any size",
+            "_BODY_LIMIT = 8 * 2**20",
+            "_BODY_LIMIT = 8 * 2**30",
+            f"{_BODY}test_too_large",
+        ),
+        (
+            "error bodies of any size",
+            "_ERROR_BODY_LIMIT = 64 * 2**10",
+            "_ERROR_BODY_LIMIT = 64 * 2**30",
+            f"{_BODY}test_error_without_end",
+        ),
+        (
+            "compressed bodies of any size",
+            "if hdrs.CONTENT_ENCODING not in headers:",
+            "if True:",
+            f"{_BODY}test_too_large {_BODY}test_memory",
+        ),
+        (
+            "a body announced as too large read all the same",
+            "        if size > limit:",
+            "        if False:",
+            f"{_BODY}test_announced_as_too_large",
+        ),
+        (
+            "broken HTTP taken for a refusal",
+            '"the server\'s answer is not proper HTTP.", outcome="unknown"',
+            '"the server\'s answer is not proper HTTP.", outcome="not_applied"',
+            f"{_BROKEN}test_broken_answer",
+        ),
+        (
+            "a refusal lost with its explanation",
+            "        if good:\n            raise\n",
+            "        raise\n",
+            f"{_BODY}test_error_that_breaks_off",
+        ),
+        (
+            "idle connections kept as long as the server does",
+            "_KEEPALIVE = 4.0",
+            "_KEEPALIVE = 15.0",
+            f"{_CONNECTION}test_idle_connections_are_given_up_first",
+        ),
+    ),
+    *_of(
+        "omi_async/_wire/direct.py",
+        (
+            "a connection kept whose answer was not read",
+            "        except BaseException:\n            _drop(connection)",
+            "        except BaseException:\n            connection.release()",
+            f"{_REPORTS}test_late_answer_to_a_cancelled_call",
+        ),
+        (
+            "a request that follows the rest of another",
+            "            if transport.get_write_buffer_size() or refused_unread(request, answer):\n",
+            "            if transport.get_write_buffer_size():\n",
             f"{_WAYS}test_answered_before_the_request_was_read",
         ),
         (
@@ -626,80 +937,20 @@ MUTANTS: list[Mutant] = [
             "            not session",
             f"{_WAYS}test_through_the_session_with_another_aiohttp",
         ),
-        (
-            "bodies of any size",
-            "_BODY_LIMIT = 8 * 2**20",
-            "_BODY_LIMIT = 8 * 2**30",
-            f"{_BODY}test_too_large",
-        ),
-        (
-            "error bodies of any size",
-            "_ERROR_BODY_LIMIT = 64 * 2**10",
-            "_ERROR_BODY_LIMIT = 64 * 2**30",
-            f"{_BODY}test_error_without_end",
-        ),
-        (
-            "compressed bodies of any size",
-            "        if not packed:\n            return Answer",
-            "        if True:\n            return Answer",
-            f"{_BODY}test_too_large {_BODY}test_memory",
-        ),
-        (
-            "a kept connection is fresh enough",
-            "if not (attempt.fresh or protocol",
-            "if not (protocol",
-            f"{_CONNECTION}test_lost_on_a_kept_connection {_CONNECTION}test_second_loss_waits",
-        ),
-        (
-            "a distrusted connection used again",
-            " or link.distrusted)",
-            ")",
-            f"{_CONNECTION}test_poisoned_connection_is_not_kept",
-        ),
-        (
-            "bytes on an idle connection read as an answer",
-            "protocol.should_close or link",
-            "link",
-            f"{_BROKEN}test_bytes_on_an_idle_connection",
-        ),
-        (
-            "nothing taken for an empty answer",
-            "if good and not body and size != 0",
-            "if False and size != 0",
-            f"{_BODY}test_delete_cut_after_the_header",
-        ),
-        (
-            "a body announced as too large read all the same",
-            "        if size > limit:",
-            "        if False:",
-            f"{_BODY}test_announced_as_too_large",
-        ),
-        (
-            "broken HTTP taken for a refusal",
-            '"the server\'s answer is not proper HTTP.", outcome="unknown"',
-            '"the server\'s answer is not proper HTTP.", outcome="not_applied"',
-            f"{_BROKEN}test_broken_answer",
-        ),
-        (
-            "a refusal lost with its explanation",
-            "        if good:\n            raise\n",
-            "        raise\n",
-            f"{_BODY}test_error_that_breaks_off",
-        ),
-        (
-            "idle connections kept as long as the server does",
-            "_KEEPALIVE = 4.0",
-            "_KEEPALIVE = 15.0",
-            f"{_CONNECTION}test_idle_connections_are_given_up_first",
-        ),
     ),
     *_of(
-        "omi_async/_transport.py",
+        "omi_async/_wire/transport.py",
         (
             "closing that waits for what nobody reads",
-            "async with asyncio.timeout(_CLOSE_GRACE):\n                        await self._session",
-            "async with asyncio.timeout(None):\n                        await self._session",
+            "async with asyncio.timeout(_CLOSE_GRACE):\n                await session.close()",
+            "async with asyncio.timeout(None):\n                await session.close()",
             f"{_WAYS}test_closing_while_nobody_reads",
+        ),
+        (
+            "closing that is cut short leaves calls without limits",
+            "            self._sending.end_all()\n            self._sending.close()",
+            "            self._sending.close()",
+            f"{_REPORTS}test_closing_cut_short",
         ),
         (
             "a slot kept after the attempt",
@@ -720,7 +971,7 @@ MUTANTS: list[Mutant] = [
             f"{_BROKEN}test_cut_anywhere",
         ),
         (
-            "a time-out taken for a refusal",
+            "a timeout taken for a refusal",
             'f"the time for {limit} is over.", outcome=outcome',
             'f"the time for {limit} is over.", outcome="not_applied"',
             f"{_SLOW}test_every_attempt_stalls",
@@ -757,42 +1008,7 @@ MUTANTS: list[Mutant] = [
         ),
     ),
     *_of(
-        "omi_async/client.py",
-        ("keys of any characters", r"omi_dev_[\x21-\x7e]+", "omi_dev_.+", f"{_SETTINGS}test_bad_keys"),
-        (
-            "keys of any length",
-            "if len(key) > _KEY_LIMIT:",
-            "if False:",
-            f"{_SETTINGS}test_bad_keys",
-        ),
-        (
-            "the key repeated in a refusal",
-            '"api_key must be omi_dev_ followed by visible ASCII characters."',
-            'f"api_key must be omi_dev_ followed by visible ASCII characters: {key}"',
-            f"{_SETTINGS}test_bad_keys",
-        ),
-        (
-            "plain HTTP to anybody",
-            'parts.scheme == "http" and _is_loopback(parts.hostname)',
-            'parts.scheme == "http"',
-            f"{_SETTINGS}test_bad_base_urls",
-        ),
-        ("a fragment dropped", 'if "?" in url or "#" in url:', 'if "?" in url:', f"{_SETTINGS}test_bad_base_urls"),
-        (
-            "any path in the base URL",
-            r're.fullmatch(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*", path)',
-            r're.match(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*", path)',
-            f"{_SETTINGS}test_bad_base_urls",
-        ),
-        (
-            "clients pickled",
-            "def __reduce__(self) -> NoReturn:",
-            "def _reduce(self) -> NoReturn:",
-            "tests/faults/test_secrets.py::test_no_client_is_copied",
-        ),
-    ),
-    *_of(
-        "omi_async/_deadline.py",
+        "omi_async/_wire/deadline.py",
         (
             "a deadline earlier than the timer overlooked",
             "if deadline.when < self._next:",
@@ -819,12 +1035,186 @@ MUTANTS: list[Mutant] = [
         ),
     ),
     *_of(
+        "omi_async/_late.py",
+        (
+            "a fork in the middle of an import",
+            "before=_importing.acquire, after_in_parent=_importing.release, after_in_child=_importing.release",
+            "before=lambda: None",
+            f"{_REPORTS}test_a_fork_waits_for_an_import",
+        ),
+    ),
+    *_of(
+        "omi_async/client.py",
+        ("keys of any characters", r"omi_dev_[\x21-\x7e]+", "omi_dev_.+", f"{_SETTINGS}test_bad_keys"),
+        (
+            "keys of any length",
+            "if len(key) > _KEY_LIMIT:",
+            "if False:",
+            f"{_SETTINGS}test_bad_keys",
+        ),
+        (
+            "the key repeated in a refusal",
+            '"api_key must be omi_dev_ followed by visible ASCII characters."',
+            'f"api_key must be omi_dev_ followed by visible ASCII characters: {key}"',
+            f"{_SETTINGS}test_bad_keys",
+        ),
+        (
+            "plain HTTP to anybody",
+            'if parts.scheme == "http" and not _is_loopback(parts.hostname):',
+            "if False:",
+            f"{_SETTINGS}test_bad_base_urls",
+        ),
+        ("a fragment dropped", 'if "?" in url or "#" in url:', 'if "?" in url:', f"{_SETTINGS}test_bad_base_urls"),
+        (
+            "any path in the base URL",
+            r're.fullmatch(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*", path)',
+            r're.match(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*", path)',
+            f"{_SETTINGS}test_bad_base_urls",
+        ),
+        (
+            "clients pickled",
+            "def __reduce__(self) -> NoReturn:",
+            "def _reduce(self) -> NoReturn:",
+            "tests/faults/test_secrets.py::test_no_client_is_copied",
+        ),
+    ),
+    *_of(
+        "omi_async/bulk.py",
+        (
+            "a coroutine function that nobody awaits",
+            " or iscoroutinefunction(on_progress)",
+            "",
+            f"{_REPORTS}test_settings_that_cannot_work",
+        ),
+    ),
+    *_of(
+        "omi_async/_jobs/items.py",
+        (
+            "a set with a journal",
+            "if isinstance(items, Set) and not isinstance(items, (KeysView, ItemsView)):",
+            "if False:",
+            f"{_REPORTS}test_settings_that_cannot_work",
+        ),
+        (
+            "settled items skipped without a turn for others",
+            "await asyncio.sleep(0)",
+            "pass",
+            f"{_REPORTS}test_settled_items_leave_turns_for_others",
+        ),
+        (
+            "what was refused kept in the journal",
+            'return "<refused>" if isinstance(self.request, Exception) else self.id',
+            "return self.id",
+            f"{_REPORTS}test_a_refused_id_is_not_kept",
+        ),
+        (
+            "an item of an id that was under way left out in silence",
+            "self.left_out = self.left_out or bool(waiting)",
+            "pass",
+            f"{_REPORTS}test_left_at_the_end_of_the_input",
+        ),
+        (
+            "an earlier run's doubt forgotten",
+            "item = item._replace(maybe_applied=entry.status != BulkStatus.FAILED)",
+            "pass",
+            f"{_BULK}test_resumed",
+        ),
+    ),
+    *_of(
+        "omi_async/_jobs/workers.py",
+        (
+            "a job that was left looks finished",
+            "if self._intake.exhausted and not self._intake.left_out:",
+            "if True:",
+            f"{_BULK}test_leaving_early",
+        ),
+        (
+            "a job that leaves items out looks finished",
+            "self._intake.left_out = self._intake.left_out or bool(self._held_back)",
+            "pass",
+            f"{_REPORTS}test_left_at_the_end_of_the_input",
+        ),
+        (
+            "waiting that is given up ends the job",
+            "        await self.outcome_ready()\n        self._free_slots(1)",
+            "        try:\n            await self.outcome_ready()\n        except asyncio.CancelledError:\n"
+            "            self.begin_closing()\n            raise\n        self._free_slots(1)",
+            f"{_BULK}test_waiting_given_up",
+        ),
+        (
+            "a request that was cut off not reported",
+            "if call is not None and call.maybe_applied:",
+            "if False:",
+            f"{_BULK}test_cancelled_while_closing",
+        ),
+        (
+            "closing that is cut short does not wait for what was sent",
+            "await asyncio.wait([self._running])  # what was sent is reported before the caller looks",
+            "pass",
+            f"{_BULK}test_cancelled_while_closing",
+        ),
+        (
+            "an item lost on the way to the disk",
+            "        finally:\n            # Cancelled while",
+            "        except asyncio.CancelledError:\n            raise\n        else:\n            # Cancelled while",
+            f"{_BULK}test_cancelled_while_noting",
+        ),
+        (
+            "throttled items forgotten at the end",
+            "if item.failure is not None:",
+            "if False:",
+            f"{_BULK}test_throttled_items_are_reported_at_the_end",
+        ),
+        (
+            "a foreign cancellation taken for the job's own",
+            "if task is not None and task.cancelling():",
+            "if True:",
+            f"{_REPORTS}test_a_foreign_cancellation_in_the_input",
+        ),
+        (
+            "a foreign cancellation in on_progress ends a worker",
+            "except (Exception, asyncio.CancelledError):  # noqa: BLE001",
+            "except Exception:  # noqa: BLE001",
+            f"{_REPORTS}test_a_foreign_cancellation_in_on_progress",
+        ),
+        (
+            "every item sent to a server without the operation",
+            "    RouteNotFoundError,\n    ClientClosedError",
+            "    ClientClosedError",
+            f"{_REPORTS}test_a_missing_route_stops_the_job",
+        ),
+        (
+            "a live input asked for more than its first item",
+            "first = 1 if intake.is_cautious else self._concurrency",
+            "first = self._concurrency",
+            f"{_REPORTS}test_a_live_input_starts_slowly",
+        ),
+    ),
+    *_of(
         "omi_async/journal.py",
         (
             "a cancelled opening leaves the journal open",
             "await (await opening).aclose()",
             "await opening",
-            "tests/faults/test_bulk.py::test_cancelled_while_opening",
+            f"{_REPORTS}test_cancelled_while_opening",
+        ),
+        (
+            "the older of two writes comes last",
+            "connection.execute(_REOPEN)",
+            "pass",
+            f"{_JOURNAL}test_the_last_write_wins",
+        ),
+        (
+            "journals of the first format refused",
+            'if notes.get("format") == 1 and',
+            "if False and",
+            f"{_JOURNAL}test_older_format",
+        ),
+        (
+            "journals of the first format given to any job",
+            " and f\"conversations.{notes.get('job')}\" == job:",
+            ":",
+            f"{_JOURNAL}test_older_format_of_another_job",
         ),
     ),
     *_of(
@@ -836,6 +1226,12 @@ MUTANTS: list[Mutant] = [
             "tests/process/test_interrupts.py::test_interrupted_call_that_does_not_end",
         ),
         (
+            "a foreign cancellation taken for the end of the loop",
+            " and task is not None and task.cancelling():",
+            ":",
+            f"{_REPORTS}test_a_foreign_cancellation_in_the_input",
+        ),
+        (
             "its own thread waited for",
             "if thread.ident == threading.get_ident() and thread.is_alive():",
             "if False:",
@@ -843,20 +1239,20 @@ MUTANTS: list[Mutant] = [
         ),
         (
             "the loop's thread taken along in a fork",
-            'keep_for_ever(self.__dict__.pop("_thread", None))',
+            'keep_forever(self.__dict__.pop("_thread", None))',
             "pass",
             "tests/process/test_fork.py::test_fork_after_use",
         ),
         (
             "the session taken along in a fork",
-            "keep_for_ever(self.target._renew_after_fork())",
+            "keep_forever(self.target._renew_after_fork())",
             "pass",
             "tests/process/test_fork.py::test_fork_after_use",
         ),
         (
             "close does not wait for the thread",
-            "        thread.join(_CLOSE_LIMIT)",
-            "        pass",
+            "            thread.join(_CLOSE_LIMIT)",
+            "            pass",
             "tests/faults/test_load.py::test_no_thread_is_left",
         ),
         (
@@ -882,6 +1278,33 @@ MUTANTS: list[Mutant] = [
             'warnings.warn(f"{name} made at',
             '(lambda *_, **__: None)(f"{name} made at',
             "tests/process/test_lifetime.py::test_forgotten_client",
+        ),
+    ),
+    *_of(
+        "omi_sync/_iterate.py",
+        (
+            "on_progress called on the loop's thread",
+            "return items.relay(callback)",
+            "return callback",
+            f"{_REPORTS}test_on_progress_is_called_on_the_callers_thread",
+        ),
+        (
+            "a live input taken for a list",
+            "self.cautious = not isinstance(items, (list, tuple))",
+            "self.cautious = False",
+            f"{_REPORTS}test_a_live_input_starts_slowly",
+        ),
+        (
+            "a foreign cancellation in an input of the synchronous side",
+            "except (Exception, asyncio.CancelledError) as failure:  # noqa: BLE001 - raised to the caller",
+            "except Exception as failure:  # noqa: BLE001 - raised to the caller",
+            f"{_REPORTS}test_a_foreign_cancellation_in_the_input",
+        ),
+        (
+            "what an interrupt cuts off not reported",
+            "                bridge.run(target._rest(INTERRUPT_GRACE))",
+            "                pass",
+            f"{_REPORTS}test_an_interrupt_loses_nothing",
         ),
     ),
 ]

@@ -33,7 +33,7 @@ R = TypeVar("R")
 Items: TypeAlias = Iterable[I] | AsyncIterable[I]
 """What a job takes its items from, one at a time as it goes."""
 
-_SIZED: tuple[type, ...] = (
+CONTAINERS: tuple[type, ...] = (
     list,
     tuple,
     dict,
@@ -45,6 +45,7 @@ _SIZED: tuple[type, ...] = (
     type({}.values()),
     type({}.items()),
 )
+"""Python's own containers: their items are there, and their lengths cost nothing."""
 
 _SKIPPED_IN_A_ROW = 256  # settled items, after which other tasks get their turn
 
@@ -79,14 +80,24 @@ def refuse_unusable(items: object, journal: object) -> None:
         raise misconfigured("the items must be an iterable; for a single one there is the plain call.")
     if journal is None:
         return
-    if not isinstance(journal, (str, os.PathLike)):
+    path = os.fspath(journal) if isinstance(journal, (str, os.PathLike)) else None
+    if not isinstance(path, str) or not path:
         raise misconfigured("journal must be a path.")
-    if "\0" in os.fspath(journal):
-        raise misconfigured("journal must be a path, without a NUL character.")
-    if isinstance(items, Set) and not isinstance(items, (KeysView, ItemsView)):
+    if "\0" in path or not _is_encodable(path):
+        raise misconfigured("journal must be a path, without a NUL character and lone surrogates.")
+    container = getattr(items, "container", items)
+    if isinstance(container, Set) and not isinstance(container, (KeysView, ItemsView)):
         raise misconfigured(
             "a set has another order in each run, which a journal cannot resume: give a list, as sorted(...)."
         )
+
+
+def _is_encodable(path: str) -> bool:
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def known_length(items: object) -> int | None:
@@ -95,12 +106,12 @@ def known_length(items: object) -> int | None:
     A length can be a query to a database, so only Python's own containers are asked, and what offers a hint.
     """
     try:
-        if isinstance(items, _SIZED):
+        if isinstance(items, CONTAINERS):
             return len(items)  # type: ignore[arg-type]  # all of them have one
         if hasattr(type(items), "__length_hint__"):
             hint = length_hint(items, -1) if not hasattr(type(items), "__len__") else -1
             return None if hint < 0 else hint
-    except OverflowError:
+    except Exception:  # noqa: BLE001 - the total is a nicety, which must not cost the input
         pass
     return None
 
@@ -118,8 +129,6 @@ class Intake(Generic[R]):
     ) -> None:
         self.exhausted = False
         """The input has come to its end."""
-        self.left_out = False
-        """An item was pulled and will not be sent."""
         self._input = items
         self._request = request
         self._id_of = id_of
@@ -132,9 +141,14 @@ class Intake(Generic[R]):
         self._in_flight: dict[str, deque[Item]] = {}
 
     @property
-    def is_cautious(self) -> bool:
-        """Whether the second item may only be asked for once the first one's outcome was taken."""
-        return bool(getattr(self._input, "cautious", False))
+    def one_by_one(self) -> bool:
+        """Whether an item may only be asked for once the outcome of the one before was taken."""
+        return bool(getattr(self._input, "one_by_one", False))
+
+    @property
+    def any_waiting(self) -> bool:
+        """Whether an item waits for the end of another one of its id."""
+        return any(self._in_flight.values())
 
     async def open(self) -> dict[str, int]:
         """Open the journal, if there is one; how many items earlier runs settled, by status."""
@@ -190,15 +204,14 @@ class Intake(Generic[R]):
         self._position += 1
         return item
 
-    def following(self, item: Item, *, stopped: bool) -> Item | None:
+    def following(self, item: Item) -> Item | None:
         """The item that waited for the end of this one; while there is one, its id stays in flight."""
         if isinstance(item.request, Exception):
             return None
-        waiting = self._in_flight.get(item.id)
-        if waiting and not stopped:
+        waiting = self._in_flight[item.id]
+        if waiting:
             return waiting.popleft()
-        self.left_out = self.left_out or bool(waiting)
-        self._in_flight.pop(item.id, None)
+        del self._in_flight[item.id]
         return None
 
     async def intend(self, item: Item) -> None:

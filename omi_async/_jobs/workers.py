@@ -5,13 +5,13 @@ none of them.
 """
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from inspect import iscoroutine
 from typing import Generic, TypeVar
 
+from .._wire.transport import running_loop
 from ..errors import (
     AuthenticationError,
     BulkStoppedError,
@@ -24,13 +24,11 @@ from ..errors import (
     RouteNotFoundError,
 )
 from ..models.bulk import BulkOutcome, BulkProgress, BulkStatus
-from ..models.shared import Deletion
 from ..retry import Call, Retrier
 from .items import Intake, Item
+from .progress import Tally
 
 R = TypeVar("R")
-
-_log = logging.getLogger("omi_async")
 
 _UNTOLD_PAUSE = 60.0  # seconds to wait after a 429 that names no time: the shortest window that makes sense
 
@@ -50,6 +48,10 @@ _FATAL = (
 )
 
 
+def _other_loop() -> EventLoopError:
+    return EventLoopError("the job belongs to the event loop that began it.", outcome="not_applied")
+
+
 class Job(Generic[R]):
     """A bulk job at work. It does not know the `AsyncBulk`, so that one that is dropped ends it."""
 
@@ -62,27 +64,24 @@ class Job(Generic[R]):
         total: int | None,
         on_progress: Callable[[BulkProgress], object] | None,
         wait: bool,
+        is_confirmed: Callable[[R], bool],
     ) -> None:
         self.ready: deque[BulkOutcome[R]] = deque()
         self._retrier = retrier
-        self._clock = retrier.policy.clock
         self._gate = retrier.gate(window)
         self._intake = intake
         # More would only wait for a connection, and could run out of time there.
-        self._concurrency = min(concurrency, retrier.transport.max_connections)
-        self._total = total
-        self._on_progress = on_progress
+        self._concurrency = 1 if intake.one_by_one else min(concurrency, retrier.transport.max_connections)
+        self.tally = Tally(self._gate, retrier.policy.clock, total, on_progress)
+        self._is_confirmed = is_confirmed
         self._wait = wait
-        self._counts = dict.fromkeys(BulkStatus, 0)
-        self._resumed = 0
-        self._began = 0.0
-        self._waiting_until: datetime | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running: asyncio.Task[None] | None = None
-        self._opened = False
         self._ended = False
+        self._complete = False  # every item of the input was seen through
         self._closing = False
         self._stopped: BaseException | None = None  # raised once everything under way has been reported
+        self._raised_as_is = False  # that error; others of ours become the reason of a `BulkStoppedError`
         self._unclean: Exception | None = None  # raised by the input when it was closed
         # Items that were throttled, or called back before they left; each has its slot.
         self._held_back: deque[Item] = deque()
@@ -90,9 +89,7 @@ class Job(Generic[R]):
         self._window_lock = asyncio.Lock()  # one worker waits for the window, the others for it
         # An item takes a slot when it is pulled and gives it back when its outcome is taken: the job keeps pace with
         # the caller, and nothing piles up.
-        first = 1 if intake.is_cautious else self._concurrency
-        self._slots = asyncio.Semaphore(first)
-        self._later_slots = self._concurrency - first
+        self._slots = asyncio.Semaphore(self._concurrency)
         self._changed = asyncio.Event()
         self._may_send = asyncio.Event()
         self._may_send.set()
@@ -105,50 +102,44 @@ class Job(Generic[R]):
     async def next_outcome(self) -> BulkOutcome[R]:
         """The next outcome; waiting for it can be given up and begun again."""
         await self.outcome_ready()
-        self._free_slots(1)
+        self._slots.release()
         return self.ready.popleft()
 
     def take_all(self) -> list[BulkOutcome[R]]:
         """Everything that is ready."""
         outcomes = list(self.ready)
         self.ready.clear()
-        self._free_slots(len(outcomes))
-        return outcomes
-
-    def _free_slots(self, number: int) -> None:
-        for _ in range(number + self._later_slots):
+        for _ in outcomes:
             self._slots.release()
-        self._later_slots = 0
+        return outcomes
 
     async def outcome_ready(self) -> None:
         """Wait for an outcome. At the end of the job it raises what ended it, or StopAsyncIteration."""
         while not self.ready:
             if self._ended or (self._closing and self._running is None):
                 raise self._end()
-            self._may_send.set()
-            loop = asyncio.get_running_loop()
+            loop = running_loop()
             if self._running is None:
                 self._loop = loop
                 self._running = loop.create_task(self._run())
             elif self._loop is not loop:
-                raise self.ended_by(
-                    EventLoopError("the job belongs to the event loop that began it.", outcome="not_applied")
-                )
+                raise _other_loop()
+            self._may_send.set()
             self._changed.clear()
             await self._changed.wait()
 
     def _end(self) -> BaseException:
-        if isinstance(self._stopped, OmiError) and self._opened:
+        if isinstance(self._stopped, OmiError) and not self._raised_as_is:
             return self.ended_by(self._stopped)
         if self._stopped is not None:
             return self._stopped
-        if self._intake.exhausted and not self._intake.left_out:
+        if self._complete:
             return StopAsyncIteration()
         return self.ended_by(OmiError("the job was closed before the end of its input.", outcome="not_applied"))
 
     def ended_by(self, reason: OmiError) -> BulkStoppedError:
         """The error of a job that ended before its input did."""
-        done = self._counts[BulkStatus.DONE]
+        done = self.tally.counts[BulkStatus.DONE]
         stopped = BulkStoppedError(f"stopped with {done} items done. {reason}", outcome=reason.outcome)
         stopped.reason, stopped.done = reason, done
         return stopped
@@ -158,14 +149,21 @@ class Job(Generic[R]):
 
         Even then it waits until everything is reported. It raises what the input raises when it is closed.
         """
-        self.begin_closing()
         if self._running is None or self._ended:
+            self._closing = True
             return
+        if self._loop is not running_loop():
+            raise _other_loop()
+        self.begin_closing()
         try:
             await asyncio.wait([self._running])
         except asyncio.CancelledError:
             self._abort()
-            await asyncio.wait([self._running])  # what was sent is reported before the caller looks
+            # What was sent is reported before the caller looks, however often this is cancelled.
+            while self._busy_workers():
+                with suppress(asyncio.CancelledError):
+                    await self._quiet()
+            await asyncio.wait([self._running])
             raise
         if self._unclean is not None:
             raise self._unclean
@@ -185,44 +183,50 @@ class Job(Generic[R]):
             except RuntimeError:  # the loop is closed
                 return
 
-    async def rest(self, grace: float) -> None:
-        """Send nothing new until the next outcome is asked for, and end what is under way within `grace` seconds."""
+    async def rest(self, grace: float, *, input_lost: bool) -> None:
+        """Send nothing new until the next outcome is asked for, and end what is under way within `grace` seconds.
+
+        An input that was interrupted may have lost an item: without it, the job cannot go on.
+        """
         self._may_send.clear()
+        if input_lost:
+            self._stop(OmiError("the input was interrupted, and may have lost an item.", outcome="not_applied"))
         try:
             async with asyncio.timeout(grace):
                 await self._quiet()
         except TimeoutError:
-            for worker in self._workers - self._idle_workers:
+            for worker in self._busy_workers():
                 self._interrupted.add(worker)
                 worker.cancel()
             await self._quiet()
 
     async def _quiet(self) -> None:
-        while self._workers - self._idle_workers:
+        while self._busy_workers():
             self._changed.clear()
             await self._changed.wait()
+
+    def _busy_workers(self) -> "set[asyncio.Task[None]]":
+        return self._workers - self._idle_workers
 
     # The job's own task
 
     async def _run(self) -> None:
-        self._began = self._clock()
+        self.tally.begin()
         try:
-            for status, count in (await self._intake.open()).items():
-                self._counts[BulkStatus(status)] = count
-                self._resumed += count
-            self._opened = True
+            self.tally.resume(await self._intake.open())
             if not self._closing:
                 self._add_worker()
             await self._workers_ended()
         except Exception as failure:  # noqa: BLE001 - a journal or an input that cannot be opened
-            self._stop(failure)
+            self._stop_by_input(failure)
         finally:
+            self._complete = self._intake.exhausted and not self._held_back and not self._intake.any_waiting
             self._report_held_back()
             try:
                 await self._intake.aclose()
             except Exception as failure:  # noqa: BLE001 - what the input raises is raised to the caller
                 self._unclean = failure
-                self._stop(failure)
+                self._stop_by_input(failure)
             finally:
                 self._ended = True
                 self._changed.set()
@@ -247,7 +251,6 @@ class Job(Generic[R]):
 
     def _report_held_back(self) -> None:
         """Report what was sent, was throttled and is not tried again."""
-        self._intake.left_out = self._intake.left_out or bool(self._held_back)
         for item in self._held_back:
             if item.failure is not None:
                 status = BulkStatus.UNKNOWN if item.maybe_applied else BulkStatus.FAILED
@@ -255,56 +258,9 @@ class Job(Generic[R]):
         self._held_back.clear()
 
     def _report(self, outcome: BulkOutcome[R]) -> None:
-        self._counts[outcome.status] += 1
+        self.tally.counts[outcome.status] += 1
         self.ready.append(outcome)
         self._changed.set()
-
-    # Progress
-
-    def progress(self) -> BulkProgress:
-        """How far the job is now."""
-        settled = sum(self._counts.values())
-        rate = self._rate(settled - self._resumed)
-        left = None if self._total is None else max(0, self._total - settled)
-        return BulkProgress(
-            done=self._counts[BulkStatus.DONE],
-            unconfirmed=self._counts[BulkStatus.UNCONFIRMED],
-            failed=self._counts[BulkStatus.FAILED],
-            unknown=self._counts[BulkStatus.UNKNOWN],
-            resumed=self._resumed,
-            total=self._total,
-            rate=rate,
-            waiting_until=self._waiting_until,
-            estimated_end=None if left is None or not rate else self._estimated_end(left, rate),
-        )
-
-    def _estimated_end(self, left: int, rate: float) -> datetime | None:
-        try:
-            if self._waiting_until is not None and self._gate.limit and self._gate.window:
-                windows = -(-left // self._gate.limit)  # the one that is waited for included
-                return self._waiting_until + timedelta(seconds=max(0, windows - 1) * self._gate.window)
-            end = datetime.now(UTC) + timedelta(hours=left / rate)
-        except OverflowError:  # past the end of the calendar
-            return None
-        return max(end, self._waiting_until or end)
-
-    def _rate(self, settled: int) -> float:
-        if self._gate.limit and self._gate.window:
-            return self._gate.limit / self._gate.window * 3600.0
-        elapsed = self._clock() - self._began
-        return settled / elapsed * 3600.0 if elapsed > 0 else 0.0
-
-    def _tell(self) -> None:
-        if self._on_progress is None:
-            return
-        try:
-            returned = self._on_progress(self.progress())
-            if iscoroutine(returned):
-                returned.close()
-                raise TypeError("on_progress must be a plain function, and returned a coroutine")
-        except (Exception, asyncio.CancelledError):  # noqa: BLE001 - a watcher must not change what it watches
-            _log.exception("on_progress failed and is not called again")
-            self._on_progress = None
 
     # The workers' side
 
@@ -324,9 +280,7 @@ class Job(Generic[R]):
             # One more for the next item, if there is one: a short job does not start them all.
             if len(self._workers) < self._concurrency and not self._intake.exhausted:
                 self._add_worker()
-            following: Item | None = item
-            while following is not None:
-                following = await self._settle(following)
+            await self._settle(item)
 
     async def _next(self) -> Item | None:
         """The next item that may be sent now; None if there is none any more."""
@@ -378,9 +332,11 @@ class Job(Generic[R]):
                 task = asyncio.current_task()
                 if task is not None and task.cancelling():
                     raise
-                self._stop(failure)  # not ours: something that the input waited for was cancelled
-            except Exception as failure:  # noqa: BLE001 - what the caller's input raises is raised to the caller
+                self._stop_by_input(failure)  # not ours: something that the input waited for was cancelled
+            except JournalError as failure:
                 self._stop(failure)
+            except Exception as failure:  # noqa: BLE001 - what the caller's input raises is raised to the caller
+                self._stop_by_input(failure)
         self._slots.release()
         return self._held_back.popleft() if self._held_back else None
 
@@ -395,53 +351,65 @@ class Job(Generic[R]):
                 self._stop(stopped)
                 break
             until = datetime.now(UTC) + timedelta(seconds=seconds)
-            if self._waiting_until is None or until > self._waiting_until + _ROUNDING:
-                self._waiting_until = until
-                self._tell()
+            if self.tally.waiting_until is None or until > self.tally.waiting_until + _ROUNDING:
+                self.tally.waiting_until = until
+                self.tally.tell()
             await self._pause(min(seconds, _SLICE))
-        if self._waiting_until is not None:
-            self._waiting_until = None
-            self._tell()
+        if self.tally.waiting_until is not None:
+            self.tally.waiting_until = None
+            self.tally.tell()
         return self._is_going_on()
 
     def _pause(self, seconds: float) -> Awaitable[None]:
         return self._retrier.transport.pause(self._retrier.policy.sleep(seconds))
 
-    async def _settle(self, item: Item) -> Item | None:
-        """See one item through to its outcome; the item of the same id that waited for it, if any."""
+    async def _settle(self, item: Item) -> None:
+        """See one item through to its outcome, and have the next one of its id, if any, sent after it."""
         outcome, settled = await self._outcome(item)
         if outcome is None:
-            return None
+            return
         try:
             await self._note(item, outcome.status, settled=settled, attempts=outcome.attempts)
         finally:
             # Cancelled while it waits for the disk, the item is settled all the same: nobody else would report it.
             self._report(outcome)
-        self._tell()
-        return self._intake.following(item, stopped=not self._is_going_on())
+        self.tally.tell()
+        following = self._intake.following(item)
+        if following is not None:
+            self._held_back.appendleft(following)
 
     async def _outcome(self, item: Item) -> tuple[BulkOutcome[R] | None, bool]:
-        """The outcome and whether it is final; None if the item has to wait for the window."""
+        """The outcome and whether it is final; None if there is none yet."""
         call: Call[R] | None = None
+        done: BulkOutcome[R] | None = None
         try:
             await self._intake.intend(item)
             if isinstance(item.request, Exception):
                 return BulkOutcome(id=item.id, status=BulkStatus.FAILED, error=item.request), True
             # Asked last of all: others may have spent the window since, and nothing comes between this and the sending.
-            if self._wait and self._gate.closed_for():
-                await self._postpone(item, None)
-                return None, False
-            call = self._retrier.prepare(item.request, maybe_applied=item.maybe_applied)
-            result = await call.run()
+            if not (self._wait and self._gate.closed_for()):
+                call = self._retrier.prepare(item.request, maybe_applied=item.maybe_applied)
+                done = self._succeeded(item, call, await call.run())
         except OmiError as error:
             failure = error
         except asyncio.CancelledError:
-            return self._cancelled(item, call), False
+            pardoned = self._pardoned()
+            outcome = self._cut_off(item, call, "the job was cancelled while the request was under way.")
+            if outcome is None and not pardoned:
+                raise
+            return outcome, False
+        except Exception as foreign:  # noqa: BLE001 - as a hook of the caller's session raises, for the caller to see
+            self._stop(foreign)
+            return self._cut_off(item, call, f"{type(foreign).__name__} while the request was under way."), False
         else:
-            gone = isinstance(result, Deletion) and not result.confirmed
-            status = BulkStatus.UNCONFIRMED if gone else BulkStatus.DONE
-            return BulkOutcome(id=item.id, status=status, result=result, attempts=item.attempts + call.attempts), True
+            if done is None:
+                await self._postpone(item, None)
+            return done, done is not None
         return await self._failed(item, failure)
+
+    def _succeeded(self, item: Item, call: Call[R], result: R) -> BulkOutcome[R]:
+        status = BulkStatus.DONE if self._is_confirmed(result) else BulkStatus.UNCONFIRMED
+        return BulkOutcome(id=item.id, status=status, result=result, attempts=item.attempts + call.attempts)
 
     async def _failed(self, item: Item, failure: OmiError) -> tuple[BulkOutcome[R] | None, bool]:
         if isinstance(failure, RateLimitError) and self._wait:
@@ -459,27 +427,22 @@ class Job(Generic[R]):
         )
         return outcome, not unknown and not failure.retryable and not fatal
 
-    def _cancelled(self, item: Item, call: Call[R] | None) -> BulkOutcome[R] | None:
-        """The outcome of an item that was cancelled after its request had left; None if it is to be tried again."""
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - this only ever runs in one
-        interrupted = task in self._interrupted
-        if interrupted:
-            self._interrupted.discard(task)
-            task.uncancel()
-        if call is not None and call.maybe_applied:
-            failure = OmiError(
-                "the job was cancelled while the request was under way.",
-                retryable=True,
-                attempts=call.attempts,
-                operation=call.operation,
-            )
-            attempts = item.attempts + call.attempts
-            return BulkOutcome(id=item.id, status=BulkStatus.UNKNOWN, error=failure, attempts=attempts)
-        self._held_back.appendleft(item)
-        if not interrupted:
-            raise asyncio.CancelledError
-        return None
+    def _cut_off(self, item: Item, call: Call[R] | None, text: str) -> BulkOutcome[R] | None:
+        """The outcome of an item whose request may have left; any other item is held back."""
+        if call is None or not call.maybe_applied:
+            self._held_back.appendleft(item)
+            return None
+        failure = OmiError(text, retryable=True, attempts=call.attempts, operation=call.operation)
+        attempts = item.attempts + call.attempts
+        return BulkOutcome(id=item.id, status=BulkStatus.UNKNOWN, error=failure, attempts=attempts)
+
+    def _pardoned(self) -> bool:
+        """Whether `rest` alone has cancelled this worker: that ends its item, and the worker goes on."""
+        worker = asyncio.current_task()
+        if worker is None or worker not in self._interrupted:
+            return False
+        self._interrupted.discard(worker)
+        return worker.uncancel() == 0
 
     async def _postpone(self, item: Item, failure: RateLimitError | None) -> None:
         if failure is not None:
@@ -500,6 +463,14 @@ class Job(Generic[R]):
         except JournalError as failure:
             # The item has its outcome all the same; only nothing further may begin.
             self._stop(failure)
+        except asyncio.CancelledError:
+            if not self._pardoned():
+                raise
+
+    def _stop_by_input(self, reason: BaseException) -> None:
+        """Send nothing new, because of an error that the caller gets as it is."""
+        self._raised_as_is = self._raised_as_is or self._stopped is None
+        self._stop(reason)
 
     def _stop(self, reason: BaseException) -> None:
         """Send nothing new, because of the first such reason."""

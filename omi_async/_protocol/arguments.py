@@ -114,7 +114,7 @@ def utc(value: datetime, name: str) -> datetime:
         moved = value.astimezone(UTC) if aware else value
     except OverflowError:
         problem = f"{name} is out of range."
-    except ValueError:  # as pandas' NaT, which is a datetime
+    except Exception:  # noqa: BLE001 - as pandas' NaT raises, which is a datetime, and timezones of the caller's
         problem = f"{name} is not a moment in time."
     else:
         if aware:

@@ -375,8 +375,9 @@ def _columns_checker(model: type[Any]) -> Callable[[list[Any]], bool]:
             if not allowed.issuperset(map(type, column)):
                 return False
             if not allowed.isdisjoint((int, float)):
-                numbers = [each for each in column if each is not None]
-                if numbers and not (min(numbers) >= -_LARGEST and max(numbers) <= _LARGEST and isfinite(sum(numbers))):
+                numbers = [each for each in column if each is not None] if NoneType in allowed else column
+                # JSON has no NaN, and an infinity is beyond any bound.
+                if numbers and not -_LARGEST <= min(numbers) <= max(numbers) <= _LARGEST:
                     return False
         return True
 

@@ -283,7 +283,7 @@ def _detail(raw: object, secrets: frozenset[str]) -> Detail:
     if isinstance(raw, str):
         return _masked(raw, secrets)
     if isinstance(raw, dict):
-        return {clean(name): _clean_value(value, secrets) for name, value in raw.items()}
+        return {_masked(name, secrets): _clean_value(value, secrets) for name, value in raw.items()}
     issues = _issues(raw, secrets)
     if issues:
         return clean("; ".join(f"{'.'.join(map(str, issue.loc))}: {issue.msg}" for issue in issues))
@@ -301,7 +301,7 @@ def _clean_value(value: object, secrets: frozenset[str], depth: int = 4) -> obje
         case str():
             return _masked(value, secrets)
         case dict() if depth:
-            return {clean(name): _clean_value(each, secrets, depth - 1) for name, each in value.items()}
+            return {_masked(name, secrets): _clean_value(each, secrets, depth - 1) for name, each in value.items()}
         case list() if depth:
             return [_clean_value(each, secrets, depth - 1) for each in value]
         case dict() | list():
@@ -318,7 +318,7 @@ def _issues(raw: object, secrets: frozenset[str]) -> tuple[ValidationIssue, ...]
             case {"loc": list(loc), "msg": str(msg), "type": str(code)}:
                 where = tuple([_masked(part, secrets) if isinstance(part, str) else part for part in loc])
                 if all(type(part) in (str, int) for part in where):
-                    issues.append(ValidationIssue(loc=where, msg=_masked(msg, secrets), type=clean(code)))
+                    issues.append(ValidationIssue(loc=where, msg=_masked(msg, secrets), type=_masked(code, secrets)))
     return tuple(issues)
 
 

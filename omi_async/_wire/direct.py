@@ -13,6 +13,7 @@ from types import FunctionType
 from typing import Any
 
 import aiohttp
+from aiohttp.client_reqrep import ConnectionKey
 from yarl import URL
 
 from .._protocol.request import Answer, Request
@@ -25,7 +26,7 @@ class _Target(aiohttp.ClientRequest):
     """Tells the connector where to, and is never sent."""
 
     @functools.cached_property
-    def connection_key(self) -> aiohttp.client_reqrep.ConnectionKey:
+    def connection_key(self) -> ConnectionKey:  # pyright: ignore[reportIncompatibleMethodOverride]  # computed once
         """The key in the connector's pool, which is the same for every call."""
         return super().connection_key
 

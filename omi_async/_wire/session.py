@@ -8,7 +8,7 @@ from aiohttp import hdrs
 from yarl import URL
 
 from .._protocol.request import Answer, Request
-from .connection import JSON, LARGE, Attempt, current, limits, read, refused_unread, something_waits
+from .connection import CLEAN_TRIES, JSON, LARGE, Attempt, current, is_clean, limits, read, read_tickets, refused_unread
 
 # What a request of ours carries: set here, or by aiohttp for every request.
 _HEADERS = frozenset(
@@ -17,8 +17,6 @@ _HEADERS = frozenset(
 
 # Keeps aiohttp from adding a Content-Type to a POST that has no body.
 _NO_DEFAULT = (hdrs.CONTENT_TYPE,)
-
-_CLEAN_TRIES = 8  # connections of a borrowed pool that are looked at before the last one is taken as it is
 
 
 class _Lost(aiohttp.ClientError):
@@ -106,11 +104,14 @@ def _cleanly(handler: aiohttp.ClientHandlerType) -> aiohttp.ClientHandlerType:
         send = request.send
 
         async def send_if_clean(connection: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
-            if something_waits(connection.transport):
+            protocol = connection.protocol
+            if protocol is not None and request.is_ssl():
+                await read_tickets(protocol)
+            if protocol is None or not is_clean(protocol):
                 raise _Unclean
             return await send(connection)
 
-        for _ in range(_CLEAN_TRIES):
+        for _ in range(CLEAN_TRIES):
             request.send = send_if_clean  # type: ignore[method-assign, assignment]  # aiohttp has no place for such a look
             try:
                 return await handler(request)
@@ -118,6 +119,7 @@ def _cleanly(handler: aiohttp.ClientHandlerType) -> aiohttp.ClientHandlerType:
                 continue
             finally:
                 request.send = send  # type: ignore[method-assign]
-        return await handler(request)
+        current.get().connected = False  # nothing was sent on any of them
+        raise aiohttp.ClientConnectionError
 
     return handle

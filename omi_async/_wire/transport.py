@@ -30,9 +30,6 @@ from .direct import Direct
 from .fork import keep_forever
 from .session import ThroughSession
 
-# What Python itself imports, on other threads, when it looks up a host's name for the first time.
-_FOR_LOOKUPS = ("concurrent.futures.thread", "encodings.idna")
-
 _CLOSE_GRACE = 5.0  # seconds that calls under way get to finish when the client is closed
 
 
@@ -97,10 +94,10 @@ class Transport:
             failure = self._failure(error, attempt, timed_out=deadline.expired)
         except RuntimeError as error:
             # A host's name is looked up on a thread, and none can be started.
-            if deadline is None or attempt.connected or not _is_about_threads(error):
+            if deadline is None or not _is_about_threads(error):
                 error.with_traceback(None)
                 raise
-            failure = _without_thread()
+            failure = _without_thread(attempt)
         except BaseException as error:
             # A cancellation passes through frames of aiohttp that hold the key; whoever reads its traceback, with
             # the locals of each frame, must not find it there.
@@ -193,23 +190,15 @@ class Transport:
     def _check(self) -> None:
         if self.closed:
             raise _closed()
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            loop = None
-        if loop is None:
-            raise _no_loop()
+        loop = running_loop()
         if self._loop is not loop:
             if self._loop is not None:
                 raise _other_loop()
             # aiohttp ties a session to the loop it was made on, and says so in no public way.
             if self._session is not None and getattr(self._session, "_loop", loop) is not loop:
                 raise _other_loop()
-            # A fork in the middle of these imports would leave the child without lookups. At the end of the program
-            # they fail, as the lookup would.
-            with suppress(RuntimeError):
-                for module in _FOR_LOOKUPS:
-                    load(module)
+            # Python imports it when it first looks up a host's name, on a thread, and a fork would not wait for that.
+            load("encodings.idna")
             self._loop = loop
 
     def _ready(self, attempt: Attempt) -> aiohttp.ClientSession:
@@ -288,8 +277,13 @@ def _shorter(one: float | None, other: float | None) -> float | None:
     return min(one, other)
 
 
-def _no_loop() -> EventLoopError:
-    return EventLoopError(
+def running_loop() -> asyncio.AbstractEventLoop:
+    """The event loop that runs here; raises `EventLoopError` if there is none."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        pass
+    raise EventLoopError(
         "the client needs asyncio, and no asyncio event loop runs here. Under trio, use omi_sync on a thread.",
         outcome="not_applied",
     )
@@ -311,9 +305,8 @@ def _is_about_threads(error: RuntimeError) -> bool:
     return "new thread" in str(error) or "shutdown" in str(error)
 
 
-def _without_thread() -> OmiError:
+def _without_thread(attempt: Attempt) -> OmiError:
+    outcome: Outcome = "unknown" if attempt.connected else "not_applied"
     if sys.is_finalizing() or not threading.main_thread().is_alive():
-        return ClientClosedError("the program is ending, no connection can be made any more.", outcome="not_applied")
-    return TransportError(
-        "no thread could be started to look up the host's name.", outcome="not_applied", retryable=True
-    )
+        return ClientClosedError("the program is ending, no connection can be made any more.", outcome=outcome)
+    return TransportError("no thread could be started to look up the host's name.", outcome=outcome, retryable=True)

@@ -318,6 +318,7 @@ class AsyncActionItems:
             self._retrier,
             ids,
             delete_action_item,
+            is_confirmed=lambda deletion: deletion.confirmed,
             kind="action_items.delete",
             window=_ACTION_ITEMS.writes,
             concurrency=concurrency,

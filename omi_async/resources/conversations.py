@@ -577,6 +577,7 @@ class AsyncConversations:
             self._retrier,
             ids,
             delete_conversation,
+            is_confirmed=lambda deletion: deletion.confirmed,
             kind="conversations.delete",
             window=_CONVERSATIONS.writes,
             concurrency=concurrency,

@@ -349,6 +349,7 @@ class AsyncMemories:
             self._retrier,
             ids,
             delete_memory,
+            is_confirmed=lambda deletion: deletion.confirmed,
             kind="memories.delete",
             window=_MEMORIES.writes,
             concurrency=concurrency,

@@ -132,7 +132,7 @@ async def test_the_key_stays_behind_on_the_way_elsewhere() -> None:
 
         async with RawServer(script) as base, aiohttp.ClientSession() as session:
             omi = AsyncOmiClient(KEY, base_url=base.url, session=session)
-            middlewares = omi._transport._through_session._middlewares
+            middlewares = omi._transport._through_session._guards
             for server in (base, elsewhere):
                 async with session.delete(f"{server.url}/x", middlewares=middlewares) as response:
                     assert 200 == response.status

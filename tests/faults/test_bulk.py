@@ -667,22 +667,17 @@ async def test_throttled_items_are_reported_at_the_end(side: Side, end: str, clo
             if 1 == sum(each.path == exchange.path for each in server.log):
                 exchange.reset()  # and perhaps it was applied
             else:
+                await until(lambda: any(each.path.endswith("conv_1") for each in server.log))
                 await exchange.send(answer(429, {"detail": "Wait."}, headers={"Retry-After": "3600"}))
         else:
             await slept.wait()
             await exchange.send(answer(401, {"detail": "Invalid API Key"}))
 
-    def source() -> Iterator[str]:
-        yield "first"  # until its outcome is taken, the synchronous side asks for no second one
-        yield "conv_0"
-        yield "conv_1"
-        if end == "input":
-            raise OwnError
-
+    source = Input(["first", "conv_0", "conv_1"], failure=OwnError() if end == "input" else None)
     policy = clock.policy()
     policy = type(policy)(sleep=sleep, clock=policy.clock, random=policy.random)
     async with RawServer(script) as server:
-        job = Job(side.client(server.url, retry=policy), "delete", source(), concurrency=2)
+        job = Job(side.client(server.url, retry=policy), "delete", source.read(), concurrency=2)
         outcomes: list[Any] = []
         following = asyncio.ensure_future(job.rest(outcomes))
         await until(lambda: len(server.log) >= 4)

@@ -386,13 +386,14 @@ async def test_slot_of_a_late_call(operation: str, clock: VirtualClock) -> None:
 async def test_nothing_is_kept(side: Side, monkeypatch: pytest.MonkeyPatch, figure: Callable[..., None]) -> None:
     """A million calls on as many ids leave no object behind."""
     body = truth.Asked("DELETE", "any", {}, truth.Record(True)).body()
+    missing = Answer(404, body=b'{"detail":"Conversation not found"}')
     count = 0
 
     async def send(request: Any, attempt: Any) -> Answer:
         nonlocal count
         count += 1
         # Every tenth is refused, so that errors are among them.
-        return Answer(404) if count % 10 == 0 else Answer(200, body=body)
+        return missing if count % 10 == 0 else Answer(200, body=body)
 
     client = side.client("http://127.0.0.1:9")
     monkeypatch.setattr(storm.inner(client)._transport, "send", send)

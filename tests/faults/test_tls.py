@@ -1,7 +1,10 @@
 """What a call reports when the server's TLS is bad, and that such a server never sees a request."""
 
+import contextlib
+import select
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -11,7 +14,7 @@ from tests.support import tls
 from tests.support.clock import VirtualClock
 from tests.support.failures import failure
 from tests.support.proxy import Flow
-from tests.support.raw import Exchange, RawServer, answer, success
+from tests.support.raw import Exchange, RawServer, answer, in_thread, success
 from tests.support.sides import KEY, Side
 
 
@@ -79,6 +82,32 @@ async def test_good_server_in_a_borrowed_session() -> None:
         AsyncOmiClient(KEY, base_url=server.url, session=session) as client,
     ):
         assert Deletion(id="conv_1", confirmed=True) == await client.conversations.delete("conv_1")
+
+
+@pytest.mark.scenario(5)
+@pytest.mark.parametrize("borrowed", [True, False])
+@pytest.mark.usefixtures("trusted")
+async def test_session_tickets(borrowed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new connection on which the server's session tickets wait is as good as any."""
+    connect = aiohttp.TCPConnector.connect
+
+    async def connect_and_wait(*args: Any, **settings: Any) -> Any:
+        connection = await connect(*args, **settings)
+        assert connection.transport is not None
+        # Until they wait in the kernel, the loop gets no turn to read them.
+        assert select.select([connection.transport.get_extra_info("socket")], [], [], 10)[0]
+        return connection
+
+    monkeypatch.setattr(aiohttp.TCPConnector, "connect", connect_and_wait)
+    with in_thread(RawServer(_succeed, tls=tls.good())) as server:
+        async with contextlib.AsyncExitStack() as stack:
+            session = None
+            if borrowed:
+                connector = aiohttp.TCPConnector(ssl=tls.client_context())
+                session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
+            client = await stack.enter_async_context(AsyncOmiClient(KEY, base_url=server.url, session=session))
+            await client.conversations.delete("conv_1")
+        assert (1, 1) == (server.connections, len(server.log))
 
 
 @pytest.mark.scenario(8)

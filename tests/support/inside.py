@@ -1,12 +1,15 @@
 """Names inside the packages that several tests need, in one place: where they move to, this file follows."""
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from omi_async import AsyncListing, AsyncOmiClient, pacing
+from omi_async import AsyncListing, AsyncOmiClient, journal, pacing
+from omi_async._late import Room
 from omi_async._protocol import collection, convert, meaning
 from omi_async._protocol.convert import Unreadable, parse, structure
 from omi_async._protocol.meaning import clean, read, retry_after, says_missing
@@ -57,6 +60,7 @@ from omi_async.resources.memories import (
 from omi_sync import OmiClient
 
 __all__ = [
+    "ROOMS",
     "Answer",
     "AsyncListing",
     "Attempt",
@@ -94,6 +98,7 @@ __all__ = [
     "get_goal",
     "go_straight",
     "guard",
+    "locks_last",
     "list_folders",
     "list_goal_history",
     "list_goals",
@@ -118,6 +123,9 @@ __all__ = [
     "update_goal_progress",
     "update_memory",
 ]
+
+ROOMS = tuple([name for name, value in vars(AsyncOmiClient).items() if isinstance(value, Room)])
+"""The resources of a client, which are loaded when they are first used."""
 
 _BUILDERS: dict[str, Callable[[], Any]] = {
     "update": lambda: update_conversation("conv_1", "A", None),
@@ -152,3 +160,12 @@ def tell_time_of_day(monkeypatch: pytest.MonkeyPatch, clock: Callable[[], float]
 def go_straight(monkeypatch: pytest.MonkeyPatch, straight: bool) -> None:
     """Let requests go straight onto aiohttp's connections, or through its session as with an unknown aiohttp."""
     monkeypatch.setattr(direct, "_KNOWN", straight)
+
+
+def locks_last(path: Path) -> bool:
+    """Whether this system has locks that a read of the file in the same process leaves alone."""
+    path.touch()
+    descriptor = journal._lock(str(path))
+    if descriptor is not None:
+        os.close(descriptor)
+    return descriptor is not None

@@ -532,14 +532,16 @@ def test_nothing_is_loaded_late_during_an_import() -> None:
     assert (0, "omi_async.models.conversations\n") == (seen.returncode, seen.stdout)
 
 
-LONGEST_FILE = 600  # lines
+LONGEST_FILE = 520  # lines
 
 
 def test_no_file_is_long() -> None:
     """A file that somebody reads and edits stays short enough to be known; the generator is not in the wheel."""
     lines = {path: (ROOT / path).read_text(encoding="utf-8").splitlines() for path in SOURCES}
     by_hand = {path: each for path, each in lines.items() if not each or not each[0].startswith("# Made from ")}
-    assert {"omi_sync/_generate.py"} == {path for path, each in by_hand.items() if len(each) >= LONGEST_FILE}
+    assert {"omi_sync/_generate.py", "omi_async/resources/conversations.py"} == {
+        path for path, each in by_hand.items() if len(each) >= LONGEST_FILE
+    }
 
 
 # What a retry library is easily misused for
