@@ -275,7 +275,7 @@ def _secrets(request: Request[Any]) -> frozenset[str]:
         collect(parse(request.body))
     collect([value for _, value in parse_qsl(urlsplit(request.path).query)])
     if request.authorization is not None:
-        collect(request.authorization())
+        collect(request.authorization().removeprefix("Bearer "))
     return frozenset(found)
 
 

@@ -8,17 +8,33 @@ import aiohttp
 
 import omi_async
 from omi_async import (
+    CLEAR,
+    ActionItem,
+    ActionItemUpdate,
+    ApiKey,
+    AsyncBulk,
     AsyncConversations,
     AsyncListing,
     AsyncOmiClient,
     Category,
     Conversation,
     ConversationActionItem,
+    ConversationAnswer,
     ConversationEvent,
     ConversationStructured,
+    CreatedApiKey,
     CreatedConversation,
+    DailySummary,
     Deletion,
+    Folder,
     Geolocation,
+    Goal,
+    GoalHistoryEntry,
+    Memory,
+    MemoryMatch,
+    MemoryUpdate,
+    NewActionItem,
+    NewMemory,
     NewTranscriptSegment,
     NotFoundError,
     OmiError,
@@ -100,6 +116,28 @@ async def creates(omi: AsyncOmiClient, now: datetime, place: Geolocation) -> Non
         await omi.conversations.create_from_segments(segments, client_session_id="s", timeout=200), CreatedConversation
     )
     assert_type(await omi.conversations.create_from_segments(iter(segments), source="phone"), CreatedConversation)
+
+
+async def others(omi: AsyncOmiClient, now: datetime, token: str) -> None:
+    assert_type(omi.memories.list(categories=["work"]), AsyncListing[Memory])
+    assert_type(await omi.memories.search("tea", limit=3), tuple[MemoryMatch, ...])
+    assert_type(await omi.memories.create("x", visibility="public", tags=["a"]), Memory)
+    assert_type(await omi.memories.create_batch([NewMemory("x")]), tuple[Memory, ...])
+    assert_type(omi.memories.update_many([MemoryUpdate("m1", tags=[])]), AsyncBulk[Memory])
+    assert_type(omi.memories.delete_many(["m1"]), AsyncBulk[Deletion])
+    assert_type(await omi.action_items.update("a1", due_at=CLEAR), ActionItem)
+    assert_type(await omi.action_items.update("a1", due_at=now), ActionItem)
+    assert_type(await omi.action_items.create_batch([NewActionItem("x", due_at=now)]), tuple[ActionItem, ...])
+    assert_type(omi.action_items.update_many([ActionItemUpdate("a1", due_at=CLEAR)]), AsyncBulk[ActionItem])
+    assert_type(await omi.goals.update("g1", unit=CLEAR, min_value=0), Goal)
+    assert_type(await omi.goals.history("g1"), tuple[GoalHistoryEntry, ...])
+    assert_type(await omi.folders.list(), tuple[Folder, ...])
+    assert_type(omi.daily_summaries.list(start_date=now.date()), AsyncListing[DailySummary])
+    assert_type(omi.daily_summaries.list().truncated, bool)
+    assert_type(await omi.conversations.ask("Which door?"), ConversationAnswer)
+    assert_type(await omi.keys.current(), ApiKey)
+    assert_type(await omi.keys.create("x", scopes=["memories:read"], id_token=token), CreatedApiKey)
+    await omi.keys.revoke("k1", id_token=token)
 
 
 async def raw(omi: AsyncOmiClient) -> None:

@@ -6,16 +6,32 @@ from typing import Any, Literal, assert_type
 
 import omi_sync
 from omi_sync import (
+    CLEAR,
+    ActionItem,
+    ActionItemUpdate,
+    ApiKey,
+    Bulk,
     Category,
     Conversation,
     ConversationActionItem,
+    ConversationAnswer,
     ConversationEvent,
     Conversations,
     ConversationStructured,
+    CreatedApiKey,
     CreatedConversation,
+    DailySummary,
     Deletion,
+    Folder,
     Geolocation,
+    Goal,
+    GoalHistoryEntry,
     Listing,
+    Memory,
+    MemoryMatch,
+    MemoryUpdate,
+    NewActionItem,
+    NewMemory,
     NewTranscriptSegment,
     NotFoundError,
     OmiClient,
@@ -95,6 +111,28 @@ def creates(omi: OmiClient, now: datetime, place: Geolocation) -> None:
         omi.conversations.create_from_segments(segments, client_session_id="s", timeout=200), CreatedConversation
     )
     assert_type(omi.conversations.create_from_segments(iter(segments), source="phone"), CreatedConversation)
+
+
+def others(omi: OmiClient, now: datetime, token: str) -> None:
+    assert_type(omi.memories.list(categories=["work"]), Listing[Memory])
+    assert_type(omi.memories.search("tea", limit=3), tuple[MemoryMatch, ...])
+    assert_type(omi.memories.create("x", visibility="public", tags=["a"]), Memory)
+    assert_type(omi.memories.create_batch([NewMemory("x")]), tuple[Memory, ...])
+    assert_type(omi.memories.update_many([MemoryUpdate("m1", tags=[])]), Bulk[Memory])
+    assert_type(omi.memories.delete_many(["m1"]), Bulk[Deletion])
+    assert_type(omi.action_items.update("a1", due_at=CLEAR), ActionItem)
+    assert_type(omi.action_items.update("a1", due_at=now), ActionItem)
+    assert_type(omi.action_items.create_batch([NewActionItem("x", due_at=now)]), tuple[ActionItem, ...])
+    assert_type(omi.action_items.update_many([ActionItemUpdate("a1", due_at=CLEAR)]), Bulk[ActionItem])
+    assert_type(omi.goals.update("g1", unit=CLEAR, min_value=0), Goal)
+    assert_type(omi.goals.history("g1"), tuple[GoalHistoryEntry, ...])
+    assert_type(omi.folders.list(), tuple[Folder, ...])
+    assert_type(omi.daily_summaries.list(start_date=now.date()), Listing[DailySummary])
+    assert_type(omi.daily_summaries.list().truncated, bool)
+    assert_type(omi.conversations.ask("Which door?"), ConversationAnswer)
+    assert_type(omi.keys.current(), ApiKey)
+    assert_type(omi.keys.create("x", scopes=["memories:read"], id_token=token), CreatedApiKey)
+    omi.keys.revoke("k1", id_token=token)
 
 
 def raw(omi: OmiClient) -> None:
