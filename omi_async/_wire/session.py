@@ -37,15 +37,15 @@ class ThroughSession:
         self._headers_with_body = {**self._headers, "Content-Type": JSON}
         # The key lives in this function's cell alone: vars(), repr() and debuggers' views of the object stay clean.
         self._origin = URL(base_url, encoded=True).origin()
-        self._guards = (_guard(authorization, self._origin, borrowed=borrowed),)
+        self._middlewares = (_guard(authorization, self._origin, borrowed=borrowed),)
 
     async def __call__(self, session: aiohttp.ClientSession, request: Request[Any], attempt: Attempt) -> Answer:
         """Make the request and read its answer."""
         # Nothing is known of a foreign connector's phases: there, every attempt may have left.
         attempt.connected = self._borrowed
-        guards = self._guards
+        middlewares = self._middlewares
         if request.authorization is not None:
-            guards = (_guard(request.authorization(), self._origin, borrowed=self._borrowed),)
+            middlewares = (_guard(request.authorization(), self._origin, borrowed=self._borrowed),)
         token = current.set(attempt)
         try:
             response = await session.request(
@@ -57,7 +57,7 @@ class ThroughSession:
                 allow_redirects=False,
                 raise_for_status=False,
                 auto_decompress=True,
-                middlewares=guards,
+                middlewares=middlewares,
                 timeout=limits(attempt.connect),
             )
             try:
