@@ -1091,7 +1091,7 @@ MUTANTS: list[Mutant] = [
         "omi_async/_jobs/items.py",
         (
             "a set with a journal",
-            "if isinstance(items, Set) and not isinstance(items, (KeysView, ItemsView)):",
+            "if isinstance(container, Set) and not isinstance(container, (KeysView, ItemsView)):",
             "if False:",
             f"{_REPORTS}test_settings_that_cannot_work",
         ),
@@ -1108,12 +1108,6 @@ MUTANTS: list[Mutant] = [
             f"{_REPORTS}test_a_refused_id_is_not_kept",
         ),
         (
-            "an item of an id that was under way left out in silence",
-            "self.left_out = self.left_out or bool(waiting)",
-            "pass",
-            f"{_REPORTS}test_left_at_the_end_of_the_input",
-        ),
-        (
             "an earlier run's doubt forgotten",
             "item = item._replace(maybe_applied=entry.status != BulkStatus.FAILED)",
             "pass",
@@ -1124,33 +1118,39 @@ MUTANTS: list[Mutant] = [
         "omi_async/_jobs/workers.py",
         (
             "a job that was left looks finished",
-            "if self._intake.exhausted and not self._intake.left_out:",
+            "if self._complete:",
             "if True:",
             f"{_BULK}test_leaving_early",
         ),
         (
             "a job that leaves items out looks finished",
-            "self._intake.left_out = self._intake.left_out or bool(self._held_back)",
-            "pass",
+            "not self._held_back and not self._intake.any_waiting",
+            "not self._intake.any_waiting",
+            f"{_REPORTS}test_left_at_the_end_of_the_input",
+        ),
+        (
+            "an item of an id that was under way left out in silence",
+            "not self._held_back and not self._intake.any_waiting",
+            "not self._held_back",
             f"{_REPORTS}test_left_at_the_end_of_the_input",
         ),
         (
             "waiting that is given up ends the job",
-            "        await self.outcome_ready()\n        self._free_slots(1)",
+            "        await self.outcome_ready()\n        self._slots.release()",
             "        try:\n            await self.outcome_ready()\n        except asyncio.CancelledError:\n"
-            "            self.begin_closing()\n            raise\n        self._free_slots(1)",
+            "            self.begin_closing()\n            raise\n        self._slots.release()",
             f"{_BULK}test_waiting_given_up",
         ),
         (
             "a request that was cut off not reported",
-            "if call is not None and call.maybe_applied:",
-            "if False:",
+            "if call is None or not call.maybe_applied:",
+            "if True:",
             f"{_BULK}test_cancelled_while_closing",
         ),
         (
             "closing that is cut short does not wait for what was sent",
-            "await asyncio.wait([self._running])  # what was sent is reported before the caller looks",
-            "pass",
+            "            await asyncio.wait([self._running])\n            raise",
+            "            raise",
             f"{_BULK}test_cancelled_while_closing",
         ),
         (
@@ -1172,12 +1172,6 @@ MUTANTS: list[Mutant] = [
             f"{_REPORTS}test_a_foreign_cancellation_in_the_input",
         ),
         (
-            "a foreign cancellation in on_progress ends a worker",
-            "except (Exception, asyncio.CancelledError):  # noqa: BLE001",
-            "except Exception:  # noqa: BLE001",
-            f"{_REPORTS}test_a_foreign_cancellation_in_on_progress",
-        ),
-        (
             "every item sent to a server without the operation",
             "    RouteNotFoundError,\n    ClientClosedError",
             "    ClientClosedError",
@@ -1185,9 +1179,18 @@ MUTANTS: list[Mutant] = [
         ),
         (
             "a live input asked for more than its first item",
-            "first = 1 if intake.is_cautious else self._concurrency",
-            "first = self._concurrency",
+            "1 if intake.one_by_one else min(concurrency",
+            "min(concurrency",
             f"{_REPORTS}test_a_live_input_starts_slowly",
+        ),
+    ),
+    *_of(
+        "omi_async/_jobs/progress.py",
+        (
+            "a foreign cancellation in on_progress ends a worker",
+            "except (Exception, asyncio.CancelledError):  # noqa: BLE001",
+            "except Exception:  # noqa: BLE001",
+            f"{_REPORTS}test_a_foreign_cancellation_in_on_progress",
         ),
     ),
     *_of(
@@ -1269,8 +1272,8 @@ MUTANTS: list[Mutant] = [
         ),
         (
             "a thread that keeps the program alive",
-            "daemon=True",
-            "daemon=False",
+            'name=f"omi-sync-{next(_numbers)}", daemon=True',
+            'name=f"omi-sync-{next(_numbers)}", daemon=False',
             "tests/process/test_exit.py::test_end_of_the_program",
         ),
         (
@@ -1290,19 +1293,19 @@ MUTANTS: list[Mutant] = [
         ),
         (
             "a live input taken for a list",
-            "self.cautious = not isinstance(items, (list, tuple))",
-            "self.cautious = False",
+            "self.one_by_one = not isinstance(items, Sized)",
+            "self.one_by_one = False",
             f"{_REPORTS}test_a_live_input_starts_slowly",
         ),
         (
             "a foreign cancellation in an input of the synchronous side",
-            "except (Exception, asyncio.CancelledError) as failure:  # noqa: BLE001 - raised to the caller",
-            "except Exception as failure:  # noqa: BLE001 - raised to the caller",
+            "except (Exception, asyncio.CancelledError) as failure:  # noqa: BLE001 - the job",
+            "except Exception as failure:  # noqa: BLE001 - the job",
             f"{_REPORTS}test_a_foreign_cancellation_in_the_input",
         ),
         (
             "what an interrupt cuts off not reported",
-            "                bridge.run(target._rest(INTERRUPT_GRACE))",
+            "                bridge.run(target._rest(INTERRUPT_GRACE, input_lost=fed is not None and fed.was_interrupted()))",
             "                pass",
             f"{_REPORTS}test_an_interrupt_loses_nothing",
         ),
