@@ -1305,8 +1305,8 @@ MUTANTS: list[Mutant] = [
         ),
         (
             "what an interrupt cuts off not reported",
-            "                bridge.run(target._rest(INTERRUPT_GRACE, input_lost=fed is not None and fed.was_interrupted()))",
-            "                pass",
+            "bridge.run(target._rest(INTERRUPT_GRACE, input_lost=fed is not None and fed.was_interrupted()))",
+            "pass",
             f"{_REPORTS}test_an_interrupt_loses_nothing",
         ),
     ),
