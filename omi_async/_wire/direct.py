@@ -14,6 +14,7 @@ from typing import Any
 
 import aiohttp
 from aiohttp.client_reqrep import ConnectionKey
+from propcache.api import cached_property  # the one of functools has a lock on Python 3.11, which a fork copies held
 from yarl import URL
 
 from .._protocol.request import Answer, Request
@@ -25,7 +26,7 @@ _KNOWN = aiohttp.__version__.startswith("3.14.")
 class _Target(aiohttp.ClientRequest):
     """Tells the connector where to, and is never sent."""
 
-    @functools.cached_property
+    @cached_property
     def connection_key(self) -> ConnectionKey:  # pyright: ignore[reportIncompatibleMethodOverride]  # computed once
         """The key in the connector's pool, which is the same for every call."""
         return super().connection_key
