@@ -34,11 +34,14 @@ from .retry import RetryPolicy, Timeout
 
 if TYPE_CHECKING:
     from .bulk import AsyncBulk
+    from .models.action_items import ActionItem, NewActionItem
     from .models.bulk import BulkOutcome, BulkProgress, BulkStatus
     from .models.conversations import (
+        AnswerSource,
         Category,
         Conversation,
         ConversationActionItem,
+        ConversationAnswer,
         ConversationEvent,
         ConversationStructured,
         CreatedConversation,
@@ -46,14 +49,44 @@ if TYPE_CHECKING:
         NewTranscriptSegment,
         TranscriptSegment,
     )
-    from .models.shared import Deletion, RawResponse
+    from .models.daily_summaries import (
+        DailySummary,
+        DailySummaryActionItem,
+        DailySummaryDecision,
+        DailySummaryHighlight,
+        DailySummaryInsight,
+        DailySummaryLocation,
+        DailySummaryQuestion,
+        DailySummaryStats,
+    )
+    from .models.folders import Folder
+    from .models.goals import Goal, GoalHistoryEntry, GoalMetric, GoalType
+    from .models.keys import ApiKey, CreatedApiKey
+    from .models.memories import Memory, MemoryCategory, MemoryMatch, NewMemory
+    from .models.shared import CLEAR, Deletion, RawResponse
     from .paging import AsyncListing
+    from .resources.action_items import ActionItemUpdate, AsyncActionItems
     from .resources.conversations import AsyncConversations, ConversationUpdate
+    from .resources.daily_summaries import AsyncDailySummaries
+    from .resources.folders import AsyncFolders
+    from .resources.goals import AsyncGoals
+    from .resources.keys import AsyncKeys
+    from .resources.memories import AsyncMemories, MemoryUpdate
 
 __all__ = [
+    "ActionItem",
+    "ActionItemUpdate",
+    "AnswerSource",
+    "ApiKey",
+    "AsyncActionItems",
     "AsyncBulk",
     "AsyncConversations",
+    "AsyncDailySummaries",
+    "AsyncFolders",
+    "AsyncGoals",
+    "AsyncKeys",
     "AsyncListing",
+    "AsyncMemories",
     "AsyncOmiClient",
     "AuthenticationError",
     "BadRequestError",
@@ -61,21 +94,43 @@ __all__ = [
     "BulkProgress",
     "BulkStatus",
     "BulkStoppedError",
+    "CLEAR",
     "Category",
     "ClientClosedError",
     "ConfigurationError",
     "ConflictError",
     "Conversation",
     "ConversationActionItem",
+    "ConversationAnswer",
     "ConversationEvent",
     "ConversationStructured",
     "ConversationUpdate",
+    "CreatedApiKey",
     "CreatedConversation",
+    "DailySummary",
+    "DailySummaryActionItem",
+    "DailySummaryDecision",
+    "DailySummaryHighlight",
+    "DailySummaryInsight",
+    "DailySummaryLocation",
+    "DailySummaryQuestion",
+    "DailySummaryStats",
     "Deletion",
     "EventLoopError",
+    "Folder",
     "Geolocation",
+    "Goal",
+    "GoalHistoryEntry",
+    "GoalMetric",
+    "GoalType",
     "InvalidRequestError",
     "JournalError",
+    "Memory",
+    "MemoryCategory",
+    "MemoryMatch",
+    "MemoryUpdate",
+    "NewActionItem",
+    "NewMemory",
     "NewTranscriptSegment",
     "NotFoundError",
     "OmiError",
@@ -101,11 +156,14 @@ __all__ = [
 # Names that are loaded when they are first used, by the file that has them.
 _LATE = {
     "bulk": ("AsyncBulk",),
+    "models.action_items": ("ActionItem", "NewActionItem"),
     "models.bulk": ("BulkOutcome", "BulkProgress", "BulkStatus"),
     "models.conversations": (
+        "AnswerSource",
         "Category",
         "Conversation",
         "ConversationActionItem",
+        "ConversationAnswer",
         "ConversationEvent",
         "ConversationStructured",
         "CreatedConversation",
@@ -113,9 +171,29 @@ _LATE = {
         "NewTranscriptSegment",
         "TranscriptSegment",
     ),
-    "models.shared": ("Deletion", "RawResponse"),
+    "models.daily_summaries": (
+        "DailySummary",
+        "DailySummaryActionItem",
+        "DailySummaryDecision",
+        "DailySummaryHighlight",
+        "DailySummaryInsight",
+        "DailySummaryLocation",
+        "DailySummaryQuestion",
+        "DailySummaryStats",
+    ),
+    "models.folders": ("Folder",),
+    "models.goals": ("Goal", "GoalHistoryEntry", "GoalMetric", "GoalType"),
+    "models.keys": ("ApiKey", "CreatedApiKey"),
+    "models.memories": ("Memory", "MemoryCategory", "MemoryMatch", "NewMemory"),
+    "models.shared": ("CLEAR", "Deletion", "RawResponse"),
     "paging": ("AsyncListing",),
+    "resources.action_items": ("ActionItemUpdate", "AsyncActionItems"),
     "resources.conversations": ("AsyncConversations", "ConversationUpdate"),
+    "resources.daily_summaries": ("AsyncDailySummaries",),
+    "resources.folders": ("AsyncFolders",),
+    "resources.goals": ("AsyncGoals",),
+    "resources.keys": ("AsyncKeys",),
+    "resources.memories": ("AsyncMemories", "MemoryUpdate"),
 }
 _HOMES = {name: f"{__name__}.{module}" for module, names in _LATE.items() for name in names}
 

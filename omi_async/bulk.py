@@ -41,7 +41,7 @@ class AsyncBulk(Generic[R]):
     @property
     def progress(self) -> BulkProgress:
         """How far the job is now."""
-        return self._job.progress()
+        return self._job.tally.progress()
 
     @property
     def unclaimed(self) -> tuple[BulkOutcome[R], ...]:
@@ -91,6 +91,7 @@ def start(
     request: Callable[[I], Request[R] | Refusal],
     *,
     id_of: Callable[[Any], object] = lambda item: item,
+    is_confirmed: Callable[[R], bool] = lambda _: True,
     kind: str,
     window: str,
     concurrency: int,
@@ -100,7 +101,8 @@ def start(
 ) -> AsyncBulk[R]:
     """A job that begins when somebody iterates over it; bad settings raise `ConfigurationError` at once.
 
-    `request` builds the request of an item and `id_of` names it. `kind` tells the journals of different jobs apart;
+    `request` builds the request of an item and `id_of` names it; `is_confirmed` tells whether the server confirmed a
+    result. `kind` tells the journals of different jobs apart;
     `window` is the rate window that the requests are counted in.
     """
     if type(concurrency) is not int or concurrency < 1:
@@ -109,4 +111,5 @@ def start(
         raise misconfigured("on_progress must be a plain function.")
     refuse_unusable(items, journal)
     intake = Intake(items, request, id_of, kind, journal)
-    return AsyncBulk(Job(retrier, intake, window, concurrency, known_length(items), on_progress, wait))
+    job = Job(retrier, intake, window, concurrency, known_length(items), on_progress, wait, is_confirmed)
+    return AsyncBulk(job)

@@ -10,7 +10,7 @@ import re
 import sys
 import warnings
 from collections.abc import Mapping
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
 from urllib.parse import urlsplit
@@ -26,9 +26,18 @@ from .models.shared import RawResponse
 from .retry import DEFAULT_TIMEOUT, Retrier, RetryPolicy, Timeout
 
 if TYPE_CHECKING:
+    from .resources.action_items import AsyncActionItems
     from .resources.conversations import AsyncConversations
+    from .resources.daily_summaries import AsyncDailySummaries
+    from .resources.folders import AsyncFolders
+    from .resources.goals import AsyncGoals
+    from .resources.keys import AsyncKeys
+    from .resources.memories import AsyncMemories
 
 _DEFAULT_BASE_URL = "https://api.omi.me"
+_HOST_LIMIT = 253  # characters; so many a name in the DNS may have
+_LABEL_LIMIT = 63  # characters between two dots
+_WRONG_SCHEME = "base_url must begin with https://; http:// is for loopback hosts only."
 _KEY_LIMIT = 512  # characters; real keys have 40
 _USER_AGENT_LIMIT = 256  # characters
 
@@ -50,6 +59,20 @@ class AsyncOmiClient:
         "omi_async.resources.conversations:AsyncConversations", of="_retrier"
     )
     """Conversations of the key's user."""
+    memories: "Room[AsyncMemories]" = Room("omi_async.resources.memories:AsyncMemories", of="_retrier")
+    """Memories of the key's user."""
+    folders: "Room[AsyncFolders]" = Room("omi_async.resources.folders:AsyncFolders", of="_retrier")
+    """Folders of the key's user."""
+    action_items: "Room[AsyncActionItems]" = Room("omi_async.resources.action_items:AsyncActionItems", of="_retrier")
+    """Action items of the key's user."""
+    goals: "Room[AsyncGoals]" = Room("omi_async.resources.goals:AsyncGoals", of="_retrier")
+    """Goals of the key's user."""
+    daily_summaries: "Room[AsyncDailySummaries]" = Room(
+        "omi_async.resources.daily_summaries:AsyncDailySummaries", of="_retrier"
+    )
+    """What Omi made of the user's days."""
+    keys: "Room[AsyncKeys]" = Room("omi_async.resources.keys:AsyncKeys", of="_retrier")
+    """API keys of the user."""
 
     def __init__(
         self,
@@ -183,6 +206,8 @@ def _checked_key(key: str | None) -> str:
         raise misconfigured("api_key ends with a line break, as text read from a file does: strip it.")
     if any(character.isspace() for character in key):
         raise misconfigured("api_key contains a blank: strip it.")
+    if key[0] in "\"'" or key[-1] in "\"'":
+        raise misconfigured("api_key has a quotation mark in front or at its end, which is no part of it: take it off.")
     if key.startswith("omi_mcp_"):
         raise misconfigured(
             "api_key is an MCP key (omi_mcp_...); this API takes a Developer API key: "
@@ -199,6 +224,8 @@ def _checked_base_url(url: str) -> str:
     if not isinstance(url, str) or not re.fullmatch(r"[\x21-\x7e]+", url):
         raise misconfigured("base_url must be a str of visible ASCII characters, without blanks.")
     url = str.__str__(url)
+    if not url.lower().startswith(("https://", "http://")):
+        raise misconfigured(_WRONG_SCHEME)
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -212,21 +239,45 @@ def _checked_base_url(url: str) -> str:
         not parts.hostname
         or port == 0
         or not re.fullmatch(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?", parts.netloc)
+        or not _is_host(parts.hostname)
     ):
         raise misconfigured("base_url must name a host, and a port other than 0 if any.")
-    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
-        raise misconfigured("base_url must begin with https://; http:// is for loopback hosts only.")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        raise misconfigured(_WRONG_SCHEME)
     path = parts.path.removesuffix("/")
+    if re.search("/v1(/dev(/.*)?)?$", path):
+        raise misconfigured("base_url must end before /v1: the client adds the rest of the path itself.")
     if not re.fullmatch(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*", path):
         raise misconfigured("base_url must have a plain path, or best none.")
     return f"{parts.scheme}://{parts.netloc.lower()}{path}"
 
 
-def _is_loopback(host: str) -> bool:
+def _is_host(name: str) -> bool:
+    """Whether a name can be looked up at all, or is an address."""
+    labels = name.removesuffix(".").split(".")
+    if ":" in name or labels[-1].isdigit():
+        return _address(name) is not None
+    if len(name) > _HOST_LIMIT or not all(1 <= len(label) <= _LABEL_LIMIT for label in labels):
+        return False
     try:
-        return ip_address(host).is_loopback
+        for label in labels:
+            if label.startswith("xn--"):
+                label.encode().decode("idna")
+    except UnicodeError:
+        return False
+    return True
+
+
+def _is_loopback(host: str) -> bool:
+    address = _address(host)
+    return host == "localhost" if address is None else address.is_loopback
+
+
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(host)
     except ValueError:
-        return host == "localhost"
+        return None
 
 
 def _checked_user_agent(user_agent: str | None) -> str:

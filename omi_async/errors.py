@@ -53,8 +53,8 @@ class OmiError(Exception):
     the API's own, so that it says nothing about the record.
     """
 
-    advice: ClassVar[str] = ""
-    """What to do about it: one sentence, the same for every error of the class."""
+    advice: str = ""
+    """What to do about it: one sentence, as a rule the same for every error of the class."""
 
     _writes: ClassVar[bool] = True
 

@@ -9,7 +9,11 @@ import asyncio
 import errno
 import os
 import sqlite3
+import stat
+import struct
+import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -19,6 +23,10 @@ from weakref import WeakSet
 
 from ._wire.fork import keep_forever
 from .errors import JournalError
+from .models.bulk import BulkStatus
+
+if sys.platform == "linux":
+    import fcntl
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -26,6 +34,7 @@ R = TypeVar("R")
 _FORMAT = 2
 _APPLICATION_ID = 0x4F4D494A  # "OMIJ" in the file's header: no other program's database is taken for a journal
 _PATIENCE = 0.5  # seconds that a run which is just ending gets to let go of its journal
+_LOCKED_BYTE = 2**40  # far from the bytes that SQLite locks
 _BLOCK = 512  # rows of an earlier run that are read at once
 
 _SCHEMA = (
@@ -50,6 +59,9 @@ _REOPEN = (
     "SELECT later.position FROM items AS earlier JOIN items AS later"
     " ON later.id = earlier.id AND later.position > earlier.position WHERE NOT earlier.settled)"
 )
+# Written into the main file itself: it says that a run has rows in the file beside it, the WAL.
+_HOLD = "INSERT OR REPLACE INTO meta VALUES ('held', 1)"
+_LET_GO = "UPDATE meta SET value = 0 WHERE name = 'held'"
 _COUNT = "SELECT status, count(*) FROM items WHERE settled GROUP BY status"
 
 # Each says what is wrong, what of it is lost and what to do.
@@ -66,6 +78,17 @@ _DAMAGED = "is damaged. What it knew is lost: a new journal makes the job begin 
 _DISK = f"cannot be read or written, the disk failed. {_KEPT} as far as the disk has it: mend it and {_AGAIN}"
 _OTHER = f"cannot be written. {_KEPT}: {_AGAIN}"
 _REMOVED = "was removed or replaced during the run. Put it back if you can, or begin anew with a new journal."
+_WAL_REMOVED = (
+    f"lost its other file, the same name with -wal, which was removed or replaced during the run. {_KEPT}: {_AGAIN}"
+)
+_ALONE = (
+    "was left by a run that was killed, and its other file, the same name with -wal, is missing: what that run noted "
+    "last is in it. Put the two side by side again, or begin anew with a new journal."
+)
+_UNKNOWN_RESULT = (
+    "has results that this version of omi-async does not know. Nothing is lost: go on with the version that made it, "
+    "or a later one."
+)
 _CLOSED = "is closed. Open it again to go on."
 _FORKED = "belongs to the process that opened it, of which this is a fork. Use another journal here."
 _ENDING = f"cannot be used any more, the program is ending. {_KEPT}: {_AGAIN}"
@@ -86,6 +109,8 @@ _OS_PROBLEMS = {
     errno.ENOENT: "cannot be made, its directory does not exist. Make the directory, or correct the path.",
     errno.ENOTDIR: "cannot be made, a part of its path is not a directory. Correct the path.",
     errno.EISDIR: "is a directory. Give the name of a file in it.",
+    errno.ENODEV: "is no regular file. Give the name of a new file.",
+    errno.EAGAIN: _IN_USE,
     errno.EACCES: _FORBIDDEN,
     errno.EPERM: _FORBIDDEN,
     errno.EROFS: _FORBIDDEN,
@@ -124,6 +149,7 @@ class Journal:
         self.path: str = os.fspath(path)
         # Resolved: to SQLite, "" and ":memory:" are no files, and a dangling link would be made with its own mode.
         self._file = os.path.realpath(self.path)
+        self._wal = f"{self._file}-wal"
         self._problem: str | None = None
         self._closing: asyncio.Future[None] | None = None
         self._gathered: list[_Write] = []
@@ -244,9 +270,13 @@ class Journal:
 
     def _open(self, job: str) -> None:
         connection: sqlite3.Connection | None = None
+        lock: int | None = None
+        is_held = False
         try:
             with _opening:
                 _make(self._file)
+                lock = _lock(self._file)
+                is_alone = _identity(self._wal) is None  # SQLite would make one
                 connection = sqlite3.connect(
                     self._file, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
                 )
@@ -256,21 +286,31 @@ class Journal:
                 connection.execute("PRAGMA fullfsync = ON")  # on macOS, fsync alone leaves it to the drive
                 connection.execute("BEGIN EXCLUSIVE")
             # Looked at before anything is written: what is not a journal must stay as it is.
-            problem = _prepare(connection, job)
+            problem = _prepare(connection, job, is_alone=is_alone)
             if problem is None:
                 connection.execute("COMMIT")
                 connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute(_HOLD)
+                is_held = True
+                connection.execute("PRAGMA wal_checkpoint")
                 connection.execute(_REOPEN)
                 self._last: int = connection.execute("SELECT ifnull(max(position), -1) FROM items").fetchone()[0]
                 self._counts: dict[str, int] = dict(connection.execute(_COUNT))
+                if not set(self._counts) <= set(BulkStatus):
+                    problem = _UNKNOWN_RESULT
         except (OSError, sqlite3.Error) as error:
             problem = _explain(error)
         if problem is None and connection is not None:
-            self._identity = _identity(self._file)
+            self._identities = _identity(self._file), _identity(self._wal)
             self._connection = connection
+            self._lock = lock
             return
         if connection is not None:
+            if is_held:
+                _let_go(connection)
             connection.close()
+        if lock is not None:
+            os.close(lock)
         raise self._error(problem or _OTHER)
 
     def _read(self, number: int) -> _Rows:
@@ -293,16 +333,20 @@ class Journal:
             except Exception as error:  # noqa: BLE001 - whatever it was, those who wait must hear of it
                 self._problem = _explain(error)
             else:
-                # A job may run for days, and the cleaning of a directory would go unnoticed: the open file lives on.
-                if _identity(self._file) != self._identity:
+                # A job may run for days, and the cleaning of a directory would go unnoticed: the open files live on.
+                file, wal = self._identities
+                if _identity(self._file) != file:
                     self._problem = _REMOVED
+                elif _identity(self._wal) != wal:
+                    self._problem = _WAL_REMOVED
         return self._problem
 
     def _close(self) -> None:
-        try:
+        _let_go(self._connection)
+        with suppress(sqlite3.Error):  # what was reported as written is on disk already
             self._connection.close()
-        except sqlite3.Error:  # what was reported as written is on disk already
-            pass
+        if self._lock is not None:
+            os.close(self._lock)
 
 
 async def open_journal(path: str | os.PathLike[str], *, job: str) -> Journal:
@@ -322,11 +366,52 @@ def _make(file: str) -> None:
     try:
         os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
-        if os.path.isdir(file):
-            raise IsADirectoryError(errno.EISDIR, "") from None
+        status = os.stat(file)
+    else:
+        return
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "")
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.ENODEV, "")
+    if not status.st_size:  # it becomes a journal now; one that exists keeps the mode that its owner gave it
+        with suppress(PermissionError):
+            os.chmod(file, 0o600)
 
 
-def _prepare(connection: sqlite3.Connection, job: str) -> str | None:
+def _lock(file: str) -> int | None:
+    """Lock the file until the descriptor is closed; None where the system cannot.
+
+    SQLite's own lock does not last: it ends when anything in this process has read the file, if only to copy it.
+    """
+    if sys.platform != "linux":
+        return None
+    descriptor = os.open(file, os.O_RDWR)
+    wanted = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, _LOCKED_BYTE, 1, 0)
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, wanted)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                os.close(descriptor)
+                raise
+        except OSError:  # a file system without such locks
+            os.close(descriptor)
+            return None
+        else:
+            return descriptor
+        time.sleep(0.01)
+
+
+def _let_go(connection: sqlite3.Connection) -> None:
+    """Note that no rows are left beside the main file, as far as that can be written."""
+    with suppress(sqlite3.Error):
+        # After a checkpoint the WAL is written from its beginning, which takes no room on a full disk.
+        connection.execute("PRAGMA wal_checkpoint")
+        connection.execute(_LET_GO)
+
+
+def _prepare(connection: sqlite3.Connection, job: str, *, is_alone: bool) -> str | None:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -351,6 +436,8 @@ def _prepare(connection: sqlite3.Connection, job: str) -> str | None:
             f"belongs to another kind of job ({notes.get('job')}, not {job}). Nothing is lost: give it to that job, "
             "and to this one a new journal."
         )
+    if is_alone and notes.get("held"):
+        return _ALONE
     # Shows at once whether the file can be written at all.
     connection.execute(_NOTE, ("opened", now))
     return None
@@ -391,6 +478,9 @@ def _after_fork_in_child() -> None:
         journal._problem = _FORKED
         # Closed in the child, even by the end of its interpreter, SQLite would take the WAL from under the parent.
         keep_forever(journal._connection)
+        if journal._lock is not None:
+            os.close(journal._lock)  # the parent's lock lasts until both have closed it
+            journal._lock = None
 
 
 if hasattr(os, "register_at_fork"):

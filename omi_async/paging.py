@@ -1,7 +1,7 @@
 """Listing records, page by page.
 
 `AsyncListing` hands out rows and leaves what to ask for to its pages: `ByTime` for lists that can be asked for what
-is at most as new as a moment, `ByOffset` for all others.
+is at most as new as a moment, `BySlices` for lists whose pages miss rows, `ByOffset` for all others.
 """
 
 import asyncio
@@ -11,6 +11,9 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any, Generic, Protocol, TypeVar
 
+import attrs
+
+from ._protocol.collection import Page
 from ._protocol.request import Request
 from .retry import Retrier, RetryPolicy, Timeout
 
@@ -27,11 +30,11 @@ class Pages(Protocol[R]):
     """Whether there is nothing more to ask for."""
     gaps: bool
 
-    def request(self) -> Request[tuple[R, ...]]:
+    def request(self) -> Request[Page[R]]:
         """The request of the next page."""
         ...
 
-    def take(self, page: tuple[R, ...]) -> list[R]:
+    def take(self, page: Page[R]) -> list[R]:
         """The rows of a page that are new, after deciding what to ask for next."""
         ...
 
@@ -56,6 +59,7 @@ class AsyncListing(Generic[R]):
         self._timeout = timeout
         self._retry = retry
         self._left = limit
+        self._truncated = False
         self._closed = False
         self._rows: deque[R] = deque()
         self._filling = asyncio.Lock()
@@ -68,6 +72,14 @@ class AsyncListing(Generic[R]):
         nothing new on them look like the end, and may have been taken for it.
         """
         return self._pages.gaps
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the server said of a page that it gave less than it has, so that records may be missing.
+
+        Newer servers cut a list of memories so, where it would take them too long.
+        """
+        return self._truncated
 
     def __aiter__(self) -> AsyncIterator[R]:
         return self
@@ -88,7 +100,9 @@ class AsyncListing(Generic[R]):
             while not self._rows:
                 if self._closed or self._pages.ended or self._left == 0:
                     raise StopAsyncIteration
-                new = self._pages.take(await self._retrier.call(self._pages.request(), self._timeout, self._retry))
+                page = await self._retrier.call(self._pages.request(), self._timeout, self._retry)
+                self._truncated = self._truncated or page.truncated
+                new = self._pages.take(page)
                 if self._left is not None:
                     new = new[: self._left]
                     self._left -= len(new)
@@ -103,7 +117,7 @@ class ByTime(Generic[R]):
 
     def __init__(
         self,
-        page: Callable[[datetime | None, int], Request[tuple[R, ...]]],
+        page: Callable[[datetime | None, int], Request[Page[R]]],
         *,
         size: int,
         start: datetime | None,
@@ -125,17 +139,17 @@ class ByTime(Generic[R]):
         self._without_new = 0
         self._short = False
 
-    def request(self) -> Request[tuple[R, ...]]:
+    def request(self) -> Request[Page[R]]:
         """The request of the next page."""
         return self._page(self._anchor, self._offset)
 
-    def take(self, page: tuple[R, ...]) -> list[R]:
+    def take(self, page: Page[R]) -> list[R]:
         """The new rows of a page. Some servers ignore the bounds on later pages, so rows outside are left out."""
-        new = _unseen(page, self._seen)
+        new = _unseen(page.rows, self._seen)
         if new and self._short:
             self.gaps = True
-        self._short = self._short or len(page) < self._size
-        self._move(page, fruitful=bool(new))
+        self._short = self._short or len(page.rows) < self._size
+        self._move(page.rows, fruitful=bool(new))
         inside = [row for row in new if self._is_inside(self._moment(row))]
         # Newest first, so a page without a row inside the bounds is behind all of them.
         behind = bool(new) and not inside and self._anchored
@@ -143,11 +157,7 @@ class ByTime(Generic[R]):
         return inside
 
     def _is_inside(self, moment: datetime) -> bool:
-        # A whole second of room: servers cut bounds to seconds.
-        second = timedelta(seconds=1)
-        return (self._start is None or moment > self._start - second) and (
-            self._end is None or moment < self._end + second
-        )
+        return _is_within(moment, self._start, self._end)
 
     def _move(self, page: tuple[R, ...], *, fruitful: bool) -> None:
         """Decide what to ask for next."""
@@ -183,7 +193,8 @@ class ByTime(Generic[R]):
 class ByOffset(Generic[R]):
     """Pages by their offset. Rows that shift to a later page come again and are dropped; `most` are within reach."""
 
-    def __init__(self, page: Callable[[int], Request[tuple[R, ...]]], *, size: int, most: int | None = None) -> None:
+    def __init__(self, page: Callable[[int, int], Request[Page[R]]], *, size: int, most: int | None = None) -> None:
+        """`page` makes the request of so many rows from an offset on."""
         self.ended = False
         self.gaps = False
         self._page = page
@@ -194,22 +205,131 @@ class ByOffset(Generic[R]):
         self._without_new = 0
         self._short = False
 
-    def request(self) -> Request[tuple[R, ...]]:
+    def request(self) -> Request[Page[R]]:
         """The request of the next page."""
-        return self._page(self._offset)
+        return self._page(self._asked(), self._offset)
 
-    def take(self, page: tuple[R, ...]) -> list[R]:
+    def _asked(self) -> int:
+        return self._size if self._most is None else min(self._size, self._most - self._offset)
+
+    def take(self, page: Page[R]) -> list[R]:
         """The new rows of a page."""
-        new = _unseen(page, self._seen)
+        asked, came = self._asked(), len(page.rows)
+        new = _unseen(page.rows, self._seen)
         if new and self._short:
             self.gaps = True
-        self._short = self._short or len(page) < self._size
-        self._offset += self._size
+        self._short = self._short or (came < asked and not page.truncated)
+        # By what came, not by what was asked for: a server may give less, and what it hides costs a repetition only.
+        self._offset += came or (0 if page.truncated else asked)
         self._without_new = 0 if new else self._without_new + 1
-        out_of_reach = self._most is not None and self._offset + self._size > self._most
-        self.gaps = self.gaps or (out_of_reach and len(page) == self._size)
+        out_of_reach = self._most is not None and self._offset >= self._most
+        self.gaps = self.gaps or (out_of_reach and bool(new))
         self.ended = out_of_reach or self._without_new == _EMPTY_PAGES_TO_STOP
         return new
+
+
+class BySlices(Generic[R]):
+    """Lists whose pages do not add up to the whole: one that does not fit on a page is read in slices by date.
+
+    A slice is complete if its rows fit on one page. Otherwise it is split where half of the rows seen are older.
+    """
+
+    def __init__(
+        self,
+        page: Callable[[datetime | None, datetime | None, int], Request[Page[R]]],
+        *,
+        size: int,
+        most: int,
+        start: datetime | None,
+        end: datetime | None,
+        moment: Callable[[R], datetime | None],
+    ) -> None:
+        """`page` makes the request of what was created between two moments, from an offset on.
+
+        A page has `size` rows; none beyond `most` are within reach of one slice.
+        """
+        self.ended = False
+        self.gaps = False
+        self._page = page
+        self._size = size
+        self._most = most
+        self._moment = moment
+        self._bounds = (start, end)
+        self._slices: list[_Slice] = [_Slice(start, end)]
+        self._seen: set[str] = set()
+
+    def request(self) -> Request[Page[R]]:
+        """The request of the next page."""
+        current = self._slices[-1]
+        return self._page(current.start, current.end, current.offset)
+
+    def take(self, page: Page[R]) -> list[R]:
+        """The new rows of a page."""
+        current = self._slices[-1]
+        new = _unseen(page.rows, self._seen)
+        dates = [date for date in map(self._moment, page.rows) if date is not None]
+        current.dates += dates
+        if all(_is_within(date, current.start, current.end) for date in dates):
+            self._go_on(current, len(page.rows), fruitful=bool(new))
+        else:  # the server does not know the bounds, so slices are of no use
+            self.gaps = True
+            self._slices.clear()
+        self.ended = not self._slices
+        return [row for row in new if _is_within(self._moment(row), *self._bounds)]
+
+    def _go_on(self, current: "_Slice", came: int, *, fruitful: bool) -> None:
+        """Decide what to ask for next."""
+        is_first = current.offset == 0
+        # What is hidden takes up places, so a page with room on it is not the end: one more is asked for.
+        current.is_short = current.is_short or (is_first and came < self._size)
+        is_more = fruitful if not is_first else came >= self._size
+        self.gaps = self.gaps or (is_more and (current.is_short or not current.can_be_split))
+        following = current.offset + (came or self._size)
+        if is_more and current.can_be_split:
+            self._slices.pop()
+            self._slices += current.split()
+        elif (is_first or is_more) and following < self._most:
+            current.offset = following
+        else:
+            self._slices.pop()
+
+
+_SECOND = timedelta(seconds=1)
+
+
+@attrs.define(eq=False)
+class _Slice:
+    """What was created between two moments, both included; None is no bound."""
+
+    start: datetime | None
+    end: datetime | None
+    offset: int = 0
+    is_short: bool = False
+    """Its first page had room for more."""
+    dates: list[datetime] = attrs.field(factory=list)
+    """Of the rows that were seen of it."""
+
+    @property
+    def can_be_split(self) -> bool:
+        """Whether there is a date to split it at, and room on both sides."""
+        is_wide = self.start is None or self.end is None or self.end - self.start > 2 * _SECOND
+        return is_wide and bool(self.dates)
+
+    def split(self) -> "list[_Slice]":
+        """Three slices in its place, the newest last: before a second, that second, and after it."""
+        middle = sorted(self.dates)[len(self.dates) // 2].replace(microsecond=0)
+        if middle == self.end:
+            middle -= _SECOND
+        after = middle + _SECOND
+        pieces = [_Slice(self.start, middle), _Slice(middle, after), _Slice(after, self.end)]
+        return [each for each in pieces if each.start is None or each.end is None or each.start < each.end]
+
+
+def _is_within(moment: datetime | None, start: datetime | None, end: datetime | None) -> bool:
+    # A whole second of room: servers cut bounds to seconds. What has no date is nobody's but the whole list's.
+    if moment is None:
+        return start is None and end is None
+    return (start is None or moment > start - _SECOND) and (end is None or moment < end + _SECOND)
 
 
 def _unseen(page: tuple[Any, ...], seen: set[str]) -> list[Any]:

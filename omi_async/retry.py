@@ -9,6 +9,7 @@ twice is not repeated once it may have been done.
 import asyncio
 import logging
 import random
+import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
@@ -217,7 +218,7 @@ class Call(Generic[T]):
         else:
             self._budget.deposit(Budget.FIRST_TRY_INCOME)
             return result
-        if failure.retryable and self._policy.attempts > 1:
+        if failure.retryable and self._policy.attempts > 1 and not sys.is_finalizing():
             return await self._repeat(failure)
         raise failure
 

@@ -262,6 +262,7 @@ class Facade:
             yield "        self._bridge.close()"
         else:
             yield from call(f"coroutine = {self.target}.{node.name}", arguments(node))
+            yield from self._private(node)
             yield f"        {returning(node)}self._bridge.run(coroutine)"
 
     def _iterating(self, node: ast.FunctionDef | ast.AsyncFunctionDef, kind: str) -> Iterator[str]:
@@ -330,7 +331,7 @@ class Facade:
         self._check(node)
         yield from self._signature(node)
         own = f"Async{self.old}" if self.old == self.new else self.old
-        private = [self.source.segment(each.lineno, each.lineno) for each in node.body if isinstance(each, ast.Delete)]
+        private = self._private(node)
         made = call(f"target = {own}", arguments(node))
         if private:  # gone from this frame too, above all where the settings are refused
             yield "        try:"
@@ -340,6 +341,10 @@ class Facade:
         else:
             yield from made
         yield "        self._bridge = Bridge(target)"
+
+    def _private(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
+        """What takes private arguments out of the frame, as the source does."""
+        return [self.source.segment(each.lineno, each.lineno) for each in node.body if isinstance(each, ast.Delete)]
 
     def _enter(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
         self.names.add("Self")
@@ -568,7 +573,8 @@ def package(facades: dict[str, Facade], root: Path) -> str:
     client = made["AsyncOmiClient"]
 
     def imported(wanted: list[str], indent: str = "") -> list[str]:
-        return [f"{indent}from omi_async import (", *[f"{indent}    {name}," for name in wanted], f"{indent})"]
+        names = sorted(wanted, key=_by_kind)
+        return [f"{indent}from omi_async import (", *[f"{indent}    {name}," for name in names], f"{indent})"]
 
     lines = [
         f"# Made from omi_async/__init__.py by: {COMMAND}",

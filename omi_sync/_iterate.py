@@ -14,7 +14,7 @@ from inspect import iscoroutinefunction
 from typing import Any, Generic, Protocol, TypeVar
 
 from omi_async._jobs.items import CONTAINERS, known_length
-from omi_async._jobs.workers import watcher
+from omi_async._jobs.progress import watcher
 from omi_async.errors import BulkStoppedError, ClientClosedError, EventLoopError, OmiError
 
 from ._bridge import INTERRUPT_GRACE, Bridge
@@ -158,9 +158,13 @@ def feed(items: Iterable[I]) -> Any:
 
 def relayed(items: object, callback: Callable[[T], None] | None) -> Callable[[T], None] | None:
     """A callback that is called on the caller's thread; what cannot be one goes through, to be refused."""
-    if not isinstance(items, Feed) or not callable(callback) or iscoroutinefunction(callback):
+    if callback is None or not isinstance(items, Feed) or not _is_plain(callback):
         return callback
     return items.relay(callback)
+
+
+def _is_plain(callback: object) -> bool:
+    return callable(callback) and not iscoroutinefunction(callback)
 
 
 def next_row(bridge: Bridge[Any], target: Listed[O]) -> O:

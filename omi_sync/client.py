@@ -15,7 +15,13 @@ from omi_async.retry import DEFAULT_TIMEOUT, RetryPolicy, Timeout
 from ._bridge import Bridge
 
 if TYPE_CHECKING:
+    from .action_items import ActionItems
     from .conversations import Conversations
+    from .daily_summaries import DailySummaries
+    from .folders import Folders
+    from .goals import Goals
+    from .keys import Keys
+    from .memories import Memories
 
 
 class OmiClient:
@@ -33,6 +39,24 @@ class OmiClient:
 
     conversations: "Room[Conversations]" = Room("omi_sync.conversations:Conversations", of="_bridge")
     """Conversations of the key's user."""
+
+    memories: "Room[Memories]" = Room("omi_sync.memories:Memories", of="_bridge")
+    """Memories of the key's user."""
+
+    folders: "Room[Folders]" = Room("omi_sync.folders:Folders", of="_bridge")
+    """Folders of the key's user."""
+
+    action_items: "Room[ActionItems]" = Room("omi_sync.action_items:ActionItems", of="_bridge")
+    """Action items of the key's user."""
+
+    goals: "Room[Goals]" = Room("omi_sync.goals:Goals", of="_bridge")
+    """Goals of the key's user."""
+
+    daily_summaries: "Room[DailySummaries]" = Room("omi_sync.daily_summaries:DailySummaries", of="_bridge")
+    """What Omi made of the user's days."""
+
+    keys: "Room[Keys]" = Room("omi_sync.keys:Keys", of="_bridge")
+    """API keys of the user."""
 
     def __init__(
         self,

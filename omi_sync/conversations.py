@@ -4,15 +4,16 @@
 """The conversations resource for synchronous code."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from omi_async.client import AsyncOmiClient
 from omi_async.models.bulk import BulkProgress
 from omi_async.models.conversations import (
     Category,
     Conversation,
+    ConversationAnswer,
     CreatedConversation,
     Geolocation,
     NewTranscriptSegment,
@@ -210,6 +211,10 @@ class Conversations:
         geolocation: Geolocation | None = None,
         client_device_id: str | None = None,
         client_platform: str | None = None,
+        conversation_role: Literal["ambient", "meeting"] | None = None,
+        conversation_finalization_reason: str | None = None,
+        client_processing: Mapping[str, Any] | None = None,
+        capture_evidence: Mapping[str, Any] | None = None,
         timeout: Timeout | float | None = None,
         retry: RetryPolicy | None = None,
     ) -> CreatedConversation:
@@ -220,6 +225,8 @@ class Conversations:
         `deleted`). Without a name the call makes one up, so that its own attempts are safe to repeat; give one of
         your own if another run of your program may repeat the call. `source` is the device
         or service, such as `phone`. Times must be timezone-aware and in order. None leaves a value to the server.
+        `client_processing` and `capture_evidence` are sent as they are. They, the role and the reason are for newer
+        servers; older ones ignore them.
 
         A language model reads the transcript before the server answers. A client without timeouts of its own waits
         up to 130 seconds for an attempt and 300 in all.
@@ -239,8 +246,38 @@ class Conversations:
             geolocation=geolocation,
             client_device_id=client_device_id,
             client_platform=client_platform,
+            conversation_role=conversation_role,
+            conversation_finalization_reason=conversation_finalization_reason,
+            client_processing=client_processing,
+            capture_evidence=capture_evidence,
             timeout=timeout,
             retry=retry,
+        )
+        return self._bridge.run(coroutine)
+
+    def ask(
+        self,
+        question: str,
+        *,
+        limit: int = 5,
+        timezone: str = "UTC",
+        timeout: Timeout | float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> ConversationAnswer:
+        """Have Omi answer a question from the user's conversations.
+
+        `question` is 1 to 1000 characters; `limit` is how many conversations the answer is made from, 1 to 10.
+        `timezone`, an IANA name such as `Europe/Lisbon`, says what a word like yesterday means. Nothing is changed.
+        Discarded and locked conversations are not used. Where nothing is found the answer says so and has no sources.
+
+        A language model reads the conversations before the server answers. A client without timeouts of its own waits
+        up to 130 seconds for an attempt and 300 in all. Questions have an allowance of their own: we have observed 25
+        an hour.
+
+        Source: https://docs.omi.me (ask) and observed behaviour.
+        """
+        coroutine = self._bridge.target.conversations.ask(
+            question, limit=limit, timezone=timezone, timeout=timeout, retry=retry
         )
         return self._bridge.run(coroutine)
 

@@ -35,6 +35,14 @@ class Listing(Generic[R]):
         """
         return self._target.gaps
 
+    @property
+    def truncated(self) -> bool:
+        """Whether the server said of a page that it gave less than it has, so that records may be missing.
+
+        Newer servers cut a list of memories so, where it would take them too long.
+        """
+        return self._target.truncated
+
     def __iter__(self) -> Iterator[R]:
         return self
 

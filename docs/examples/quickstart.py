@@ -71,7 +71,7 @@ def sync_story() -> None:
         try:
             omi.conversations.delete("conv_design")
         except omi_sync.NotFoundError as error:
-            tell("delete it once more", f"NotFoundError, outcome {error.outcome}")
+            tell("delete it again", f"NotFoundError, outcome {error.outcome}")
 
 
 async def sandbox_story() -> None:

@@ -80,15 +80,24 @@ def refuse_unusable(items: object, journal: object) -> None:
         raise misconfigured("the items must be an iterable; for a single one there is the plain call.")
     if journal is None:
         return
-    if not isinstance(journal, (str, os.PathLike)):
+    path = os.fspath(journal) if isinstance(journal, (str, os.PathLike)) else None
+    if not isinstance(path, str) or not path:
         raise misconfigured("journal must be a path.")
-    if "\0" in os.fspath(journal):
-        raise misconfigured("journal must be a path, without a NUL character.")
+    if "\0" in path or not _is_encodable(path):
+        raise misconfigured("journal must be a path, without a NUL character and lone surrogates.")
     container = getattr(items, "container", items)
     if isinstance(container, Set) and not isinstance(container, (KeysView, ItemsView)):
         raise misconfigured(
             "a set has another order in each run, which a journal cannot resume: give a list, as sorted(...)."
         )
+
+
+def _is_encodable(path: str) -> bool:
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def known_length(items: object) -> int | None:

@@ -5,12 +5,10 @@ none of them.
 """
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from inspect import iscoroutine
 from typing import Generic, TypeVar
 
 from .._wire.transport import running_loop
@@ -26,14 +24,11 @@ from ..errors import (
     RouteNotFoundError,
 )
 from ..models.bulk import BulkOutcome, BulkProgress, BulkStatus
-from ..models.shared import Deletion
 from ..retry import Call, Retrier
 from .items import Intake, Item
+from .progress import Tally
 
 R = TypeVar("R")
-T = TypeVar("T")
-
-_log = logging.getLogger("omi_async")
 
 _UNTOLD_PAUSE = 60.0  # seconds to wait after a 429 that names no time: the shortest window that makes sense
 
@@ -53,26 +48,6 @@ _FATAL = (
 )
 
 
-def watcher(callback: Callable[[T], object]) -> Callable[[T], None]:
-    """A function that calls `callback` until it fails: a watcher must not change what it watches."""
-    failed = False
-
-    def call(value: T) -> None:
-        nonlocal failed
-        if failed:
-            return
-        try:
-            returned = callback(value)
-            if iscoroutine(returned):
-                returned.close()
-                raise TypeError("on_progress must be a plain function, and returned a coroutine")
-        except (Exception, asyncio.CancelledError):  # noqa: BLE001 - see above
-            _log.exception("on_progress failed and is not called again")
-            failed = True
-
-    return call
-
-
 def _other_loop() -> EventLoopError:
     return EventLoopError("the job belongs to the event loop that began it.", outcome="not_applied")
 
@@ -89,21 +64,17 @@ class Job(Generic[R]):
         total: int | None,
         on_progress: Callable[[BulkProgress], object] | None,
         wait: bool,
+        is_confirmed: Callable[[R], bool],
     ) -> None:
         self.ready: deque[BulkOutcome[R]] = deque()
         self._retrier = retrier
-        self._clock = retrier.policy.clock
         self._gate = retrier.gate(window)
         self._intake = intake
         # More would only wait for a connection, and could run out of time there.
         self._concurrency = 1 if intake.one_by_one else min(concurrency, retrier.transport.most_at_once)
-        self._total = total
-        self._on_progress = None if on_progress is None else watcher(on_progress)
+        self.tally = Tally(self._gate, retrier.policy.clock, total, on_progress)
+        self._is_confirmed = is_confirmed
         self._wait = wait
-        self._counts = dict.fromkeys(BulkStatus, 0)
-        self._resumed = 0
-        self._began = 0.0
-        self._waiting_until: datetime | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running: asyncio.Task[None] | None = None
         self._ended = False
@@ -168,7 +139,7 @@ class Job(Generic[R]):
 
     def ended_by(self, reason: OmiError) -> BulkStoppedError:
         """The error of a job that ended before its input did."""
-        done = self._counts[BulkStatus.DONE]
+        done = self.tally.counts[BulkStatus.DONE]
         stopped = BulkStoppedError(f"stopped with {done} items done. {reason}", outcome=reason.outcome)
         stopped.reason, stopped.done = reason, done
         return stopped
@@ -240,11 +211,9 @@ class Job(Generic[R]):
     # The job's own task
 
     async def _run(self) -> None:
-        self._began = self._clock()
+        self.tally.begin()
         try:
-            for status, count in (await self._intake.open()).items():
-                self._counts[BulkStatus(status)] = count
-                self._resumed += count
+            self.tally.resume(await self._intake.open())
             if not self._closing:
                 self._add_worker()
             await self._workers_ended()
@@ -289,48 +258,9 @@ class Job(Generic[R]):
         self._held_back.clear()
 
     def _report(self, outcome: BulkOutcome[R]) -> None:
-        self._counts[outcome.status] += 1
+        self.tally.counts[outcome.status] += 1
         self.ready.append(outcome)
         self._changed.set()
-
-    # Progress
-
-    def progress(self) -> BulkProgress:
-        """How far the job is now."""
-        settled = sum(self._counts.values())
-        rate = self._rate(settled - self._resumed)
-        left = None if self._total is None else max(0, self._total - settled)
-        return BulkProgress(
-            done=self._counts[BulkStatus.DONE],
-            unconfirmed=self._counts[BulkStatus.UNCONFIRMED],
-            failed=self._counts[BulkStatus.FAILED],
-            unknown=self._counts[BulkStatus.UNKNOWN],
-            resumed=self._resumed,
-            total=self._total,
-            rate=rate,
-            waiting_until=self._waiting_until,
-            estimated_end=None if left is None or not rate else self._estimated_end(left, rate),
-        )
-
-    def _estimated_end(self, left: int, rate: float) -> datetime | None:
-        try:
-            if self._waiting_until is not None and self._gate.limit and self._gate.window:
-                windows = -(-left // self._gate.limit)  # the one that is waited for included
-                return self._waiting_until + timedelta(seconds=max(0, windows - 1) * self._gate.window)
-            end = datetime.now(UTC) + timedelta(hours=left / rate)
-        except OverflowError:  # past the end of the calendar
-            return None
-        return max(end, self._waiting_until or end)
-
-    def _rate(self, settled: int) -> float:
-        if self._gate.limit and self._gate.window:
-            return self._gate.limit / self._gate.window * 3600.0
-        elapsed = self._clock() - self._began
-        return settled / elapsed * 3600.0 if elapsed > 0 else 0.0
-
-    def _tell(self) -> None:
-        if self._on_progress is not None:
-            self._on_progress(self.progress())
 
     # The workers' side
 
@@ -421,13 +351,13 @@ class Job(Generic[R]):
                 self._stop(stopped)
                 break
             until = datetime.now(UTC) + timedelta(seconds=seconds)
-            if self._waiting_until is None or until > self._waiting_until + _ROUNDING:
-                self._waiting_until = until
-                self._tell()
+            if self.tally.waiting_until is None or until > self.tally.waiting_until + _ROUNDING:
+                self.tally.waiting_until = until
+                self.tally.tell()
             await self._pause(min(seconds, _SLICE))
-        if self._waiting_until is not None:
-            self._waiting_until = None
-            self._tell()
+        if self.tally.waiting_until is not None:
+            self.tally.waiting_until = None
+            self.tally.tell()
         return self._is_going_on()
 
     def _pause(self, seconds: float) -> Awaitable[None]:
@@ -443,7 +373,7 @@ class Job(Generic[R]):
         finally:
             # Cancelled while it waits for the disk, the item is settled all the same: nobody else would report it.
             self._report(outcome)
-        self._tell()
+        self.tally.tell()
         following = self._intake.following(item)
         if following is not None:
             self._held_back.appendleft(following)
@@ -451,6 +381,7 @@ class Job(Generic[R]):
     async def _outcome(self, item: Item) -> tuple[BulkOutcome[R] | None, bool]:
         """The outcome and whether it is final; None if there is none yet."""
         call: Call[R] | None = None
+        done: BulkOutcome[R] | None = None
         try:
             await self._intake.intend(item)
             if isinstance(item.request, Exception):
@@ -458,7 +389,7 @@ class Job(Generic[R]):
             # Asked last of all: others may have spent the window since, and nothing comes between this and the sending.
             if not (self._wait and self._gate.closed_for()):
                 call = self._retrier.prepare(item.request, maybe_applied=item.maybe_applied)
-                result = await call.run()
+                done = self._succeeded(item, call, await call.run())
         except OmiError as error:
             failure = error
         except asyncio.CancelledError:
@@ -471,13 +402,14 @@ class Job(Generic[R]):
             self._stop(foreign)
             return self._cut_off(item, call, f"{type(foreign).__name__} while the request was under way."), False
         else:
-            if call is None:
+            if done is None:
                 await self._postpone(item, None)
-                return None, False
-            gone = isinstance(result, Deletion) and not result.confirmed
-            status = BulkStatus.UNCONFIRMED if gone else BulkStatus.DONE
-            return BulkOutcome(id=item.id, status=status, result=result, attempts=item.attempts + call.attempts), True
+            return done, done is not None
         return await self._failed(item, failure)
+
+    def _succeeded(self, item: Item, call: Call[R], result: R) -> BulkOutcome[R]:
+        status = BulkStatus.DONE if self._is_confirmed(result) else BulkStatus.UNCONFIRMED
+        return BulkOutcome(id=item.id, status=status, result=result, attempts=item.attempts + call.attempts)
 
     async def _failed(self, item: Item, failure: OmiError) -> tuple[BulkOutcome[R] | None, bool]:
         if isinstance(failure, RateLimitError) and self._wait:

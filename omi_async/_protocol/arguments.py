@@ -5,13 +5,15 @@ A subclass of `str` may compare, print and format itself as it likes. So every c
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from ..errors import ConfigurationError, InvalidRequestError
+from ..models.shared import CLEAR
+from .convert import encode
 
 T = TypeVar("T")
 
@@ -136,6 +138,16 @@ def many(values: Iterable[T], name: str, *, largest: int, what: str) -> tuple[T,
     return taken
 
 
+def listed(values: Iterable[str], name: str, *, largest: int | None = None) -> tuple[str, ...]:
+    """Accept any number of texts, none as well."""
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        raise TypeError(f"{name} must be an iterable of str, not {kind(values)}")
+    taken = tuple(values if largest is None else islice(values, largest + 1))
+    if largest is not None and len(taken) > largest:
+        raise refused(f"{name} must be at most {largest}.")
+    return tuple([text(value, f"{name}[{position}]") for position, value in enumerate(taken)])
+
+
 def words(values: Iterable[str], name: str) -> str:
     """Accept words that are sent as one text, joined by commas."""
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
@@ -159,6 +171,15 @@ def size(value: int | None, name: str, *, largest: int) -> int:
     return value
 
 
+def whole(value: int, name: str, *, largest: int) -> int:
+    """Accept a whole number of at least 1."""
+    if type(value) is not int:
+        raise TypeError(f"{name} must be an int, not {kind(value)}")
+    if not 1 <= value <= largest:
+        raise refused(f"{name} must be from 1 to {largest}.")
+    return value
+
+
 def limit(value: int | None) -> int | None:
     """Accept how many rows a listing gives at most."""
     if value is not None and type(value) is not int:
@@ -168,9 +189,33 @@ def limit(value: int | None) -> int | None:
     return value
 
 
+def optional(check: Callable[..., T], value: Any, name: str, **more: Any) -> T | None:
+    """Check a value that was given; None is none."""
+    return None if value is None else check(value, name, **more)
+
+
+def clearable(check: Callable[..., T], value: Any, name: str, **more: Any) -> object:
+    """Check a value that was given and is not `CLEAR`."""
+    return value if value is None or value is CLEAR else check(value, name, **more)
+
+
+def document(value: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Accept an object of JSON, whatever is in it."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a mapping, not {kind(value)}")
+    plain = dict(value)
+    try:
+        encode(plain)
+    except (TypeError, ValueError, RecursionError):
+        pass
+    else:
+        return plain
+    raise refused(f"{name} must hold what JSON knows.")
+
+
 def changes(**values: object) -> dict[str, object]:
-    """The fields that were given; None leaves a value as it is. Giving none is refused."""
-    given = {name: value for name, value in values.items() if value is not None}
+    """The fields that were given; None leaves a value as it is, `CLEAR` sends null. Giving none is refused."""
+    given = {name: None if value is CLEAR else value for name, value in values.items() if value is not None}
     if not given:
         *others, last = values
         raise refused(f"{', '.join(others)} or {last} must be given: there is nothing to change.")

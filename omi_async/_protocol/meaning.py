@@ -49,6 +49,10 @@ _KEY = re.compile(r"omi_(dev|mcp)_\S+", re.IGNORECASE)
 
 _NO_SUCH_ROUTE = "Not Found"  # the router's own word for a path that no operation has
 
+_NO_GRANT = "The key lacks a grant that newer keys have: a new key cures it."
+
+_NOT_THE_KEY = "This call is made with the ID token, not with the key: the user has to sign in again."
+
 _SHORTEST_SECRET = 4  # characters; a shorter text of the request may stand in the server's words by chance
 
 
@@ -176,9 +180,14 @@ def _error(request: Request[Any], answer: Answer) -> OmiError:
         case PermissionDeniedError():
             scope = re.search(r"scope: ([a-z_]+:[a-z]+)", detail) if isinstance(detail, str) else None
             error.required_scope = scope[1] if scope else None
+            # A fence around the whole account tells whether to try again; a missing grant does not.
+            if request.needs_grant and isinstance(detail, dict) and "retryable" not in detail:
+                error.advice = _NO_GRANT
         case RateLimitError():
             limit = answer.headers.get("X-RateLimit-Limit", "")
             error.limit = int(limit) if re.fullmatch("[0-9]{1,9}", limit) else None
+    if request.authorization is not None and status in (401, 403):
+        error.advice = _NOT_THE_KEY
     return error
 
 
@@ -265,6 +274,8 @@ def _secrets(request: Request[Any]) -> frozenset[str]:
     if request.body is not None:
         collect(parse(request.body))
     collect([value for _, value in parse_qsl(urlsplit(request.path).query)])
+    if request.authorization is not None:
+        collect(request.authorization())
     return frozenset(found)
 
 
@@ -272,7 +283,7 @@ def _detail(raw: object, secrets: frozenset[str]) -> Detail:
     if isinstance(raw, str):
         return _masked(raw, secrets)
     if isinstance(raw, dict):
-        return {clean(name): _clean_value(value, secrets) for name, value in raw.items()}
+        return {_masked(name, secrets): _clean_value(value, secrets) for name, value in raw.items()}
     issues = _issues(raw, secrets)
     if issues:
         return clean("; ".join(f"{'.'.join(map(str, issue.loc))}: {issue.msg}" for issue in issues))
@@ -290,7 +301,7 @@ def _clean_value(value: object, secrets: frozenset[str], depth: int = 4) -> obje
         case str():
             return _masked(value, secrets)
         case dict() if depth:
-            return {clean(name): _clean_value(each, secrets, depth - 1) for name, each in value.items()}
+            return {_masked(name, secrets): _clean_value(each, secrets, depth - 1) for name, each in value.items()}
         case list() if depth:
             return [_clean_value(each, secrets, depth - 1) for each in value]
         case dict() | list():
@@ -307,7 +318,7 @@ def _issues(raw: object, secrets: frozenset[str]) -> tuple[ValidationIssue, ...]
             case {"loc": list(loc), "msg": str(msg), "type": str(code)}:
                 where = tuple([_masked(part, secrets) if isinstance(part, str) else part for part in loc])
                 if all(type(part) in (str, int) for part in where):
-                    issues.append(ValidationIssue(loc=where, msg=_masked(msg, secrets), type=clean(code)))
+                    issues.append(ValidationIssue(loc=where, msg=_masked(msg, secrets), type=_masked(code, secrets)))
     return tuple(issues)
 
 

@@ -46,6 +46,10 @@ class Request(Generic[T]):
     """A conflict after an unanswered attempt means that the server is still working on that attempt."""
     slow: bool = False
     """The server runs a language model before it answers."""
+    needs_grant: bool = False
+    """The key needs a grant beside its scope, and a 403 can say that it has none."""
+    authorization: Callable[[], str] | None = attrs.field(default=None, repr=False)
+    """What takes the key's place in this request. As with the key, it lives in the function's cell alone."""
 
 
 Refusal: TypeAlias = InvalidRequestError | TypeError

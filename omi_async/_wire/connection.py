@@ -1,5 +1,6 @@
 """What both ways over aiohttp share: the connector, what an attempt notes, and how much of an answer is read."""
 
+import asyncio
 import functools
 import select
 from collections.abc import Callable
@@ -10,18 +11,19 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import attrs
 from aiohttp import hdrs
+from aiohttp.client_proto import ResponseHandler
 
 from .._protocol.request import Answer, Request
 from ..errors import ResponseError
 
 if TYPE_CHECKING:
-    import asyncio
-
     from multidict import CIMultiDictProxy
 
 JSON = "application/json"
 
 LARGE = 64 * 2**10  # bytes of a request's body; more than that may be answered before the server has read it
+
+CLEAN_TRIES = 8  # connections on which something waits that are closed before the attempt is given up
 
 _BODY_LIMIT = 8 * 2**20  # bytes after decompression; the largest conversations seen are under one MiB
 _ERROR_BODY_LIMIT = 64 * 2**10
@@ -46,7 +48,7 @@ _NOTE = "omi_link"  # the attribute; a weak dictionary beside costs several time
 class _Link:
     """What is known of a connection that has served a request, kept on aiohttp's object for it."""
 
-    def __init__(self, transport: "asyncio.Transport | None") -> None:
+    def __init__(self, transport: asyncio.Transport | None) -> None:
         self.distrusted = False
         self.something_waits = _watch(transport)
 
@@ -102,7 +104,8 @@ class Connector(aiohttp.TCPConnector):
         self, request: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout, attempt: Attempt
     ) -> aiohttp.connector.Connection:
         """A connection that is fit for the attempt."""
-        while True:
+        unclean = 0  # new ones: of a server that always speaks first there would be no end
+        while unclean < CLEAN_TRIES:
             connection = await super().connect(request, traces, timeout)
             protocol = connection.protocol
             assert protocol is not None  # noqa: S101 - it is as long as the connection is nobody else's
@@ -111,29 +114,44 @@ class Connector(aiohttp.TCPConnector):
             if link is None:
                 link = _Link(connection.transport)
                 setattr(protocol, _NOTE, link)
-            # Under TLS a new connection may have the server's session tickets waiting, which are no answer.
-            if is_new and request.is_ssl():
-                break
+                if request.is_ssl():
+                    try:
+                        await read_tickets(protocol)
+                    except BaseException:
+                        connection.close()
+                        raise
             fit = is_new or not (attempt.fresh or link.distrusted)
             if fit and not protocol.should_close and not link.something_waits():
-                break
+                attempt.reused = not is_new
+                attempt.link = link
+                attempt.connected = True
+                return connection
             connection.close()
-        attempt.reused = not is_new
-        attempt.link = link
-        attempt.connected = True
-        return connection
+            unclean += is_new
+        raise aiohttp.ClientConnectionError
 
     def give_up(self) -> None:
         """Close at once and in silence, on a loop that does not run any more."""
         self._close()
 
 
-def something_waits(transport: "asyncio.Transport | None") -> bool:
-    """Whether bytes, or the end of the connection, wait in the kernel for the event loop to read them."""
-    return _watch(transport)()
+async def read_tickets(protocol: ResponseHandler) -> None:
+    """Let the loop read what waits on a new TLS connection: the server's session tickets, which are no answer.
+
+    An answer among them stays with the protocol, whose `should_close` tells of it.
+    """
+    waits = _watch(protocol.transport)
+    while not protocol.should_close and waits():  # noqa: ASYNC110 - nothing tells when the loop has read
+        await asyncio.sleep(0)
 
 
-def _watch(transport: "asyncio.Transport | None") -> Callable[[], bool]:
+def is_clean(protocol: ResponseHandler) -> bool:
+    """Whether nothing has come on the connection, read or not, since its last answer; its end counts too."""
+    return not protocol.should_close and not _watch(protocol.transport)()
+
+
+def _watch(transport: asyncio.BaseTransport | None) -> Callable[[], bool]:
+    """A look for bytes, or the end of the connection, that wait in the kernel for the event loop to read them."""
     socket = None if transport is None else transport.get_extra_info("socket")
     descriptor = -1 if socket is None else socket.fileno()
     if descriptor < 0:

@@ -98,13 +98,18 @@ def _drop(connection: aiohttp.connector.Connection) -> None:
 def _writer(authorization: str, url: URL, user_agent: str) -> Callable[[Request[Any]], bytes]:
     """Head and body in one piece. As with the guard, the key lives in the function's cell alone."""
     prefix = url.raw_path.removesuffix("/")
-    always = (
-        f" HTTP/1.1\r\nHost: {url.host_port_subcomponent}\r\nAccept: {JSON}\r\nAccept-Encoding: gzip\r\n"
-        f"User-Agent: {user_agent}\r\nAuthorization: {authorization}\r\n"
-    ).encode()
+
+    def headers(authorization: str) -> bytes:
+        return (
+            f" HTTP/1.1\r\nHost: {url.host_port_subcomponent}\r\nAccept: {JSON}\r\nAccept-Encoding: gzip\r\n"
+            f"User-Agent: {user_agent}\r\nAuthorization: {authorization}\r\n"
+        ).encode()
+
+    with_key = headers(authorization)
 
     def write(request: Request[Any]) -> bytes:
         body, start = request.body, f"{request.method} {prefix}{request.path}".encode("ascii")
+        always = with_key if request.authorization is None else headers(request.authorization())
         if body is not None:
             return b"%b%bContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
                 start,

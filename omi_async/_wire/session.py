@@ -1,6 +1,5 @@
 """The documented way: `ClientSession.request`, for every session and every version of aiohttp."""
 
-import asyncio
 from io import BytesIO
 from typing import Any
 
@@ -9,7 +8,7 @@ from aiohttp import hdrs
 from yarl import URL
 
 from .._protocol.request import Answer, Request
-from .connection import JSON, LARGE, Attempt, current, limits, read, refused_unread, something_waits
+from .connection import CLEAN_TRIES, JSON, LARGE, Attempt, current, is_clean, limits, read, read_tickets, refused_unread
 
 # What a request of ours carries: set here, or by aiohttp for every request.
 _HEADERS = frozenset(
@@ -18,10 +17,6 @@ _HEADERS = frozenset(
 
 # Keeps aiohttp from adding a Content-Type to a POST that has no body.
 _NO_DEFAULT = (hdrs.CONTENT_TYPE,)
-
-_TURNS = 2  # of the loop, after which it has read what waited
-
-_CLEAN_TRIES = 8  # connections of a borrowed pool that are looked at before the last one is taken as it is
 
 
 class _Lost(aiohttp.ClientError):
@@ -41,12 +36,16 @@ class ThroughSession:
         self._headers = {"Accept": JSON, "Accept-Encoding": "gzip", "User-Agent": user_agent}
         self._headers_with_body = {**self._headers, "Content-Type": JSON}
         # The key lives in this function's cell alone: vars(), repr() and debuggers' views of the object stay clean.
-        self._middlewares = (_guard(authorization, URL(base_url, encoded=True).origin(), borrowed=borrowed),)
+        self._origin = URL(base_url, encoded=True).origin()
+        self._middlewares = (_guard(authorization, self._origin, borrowed=borrowed),)
 
     async def __call__(self, session: aiohttp.ClientSession, request: Request[Any], attempt: Attempt) -> Answer:
         """Make the request and read its answer."""
         # Nothing is known of a foreign connector's phases: there, every attempt may have left.
         attempt.connected = self._borrowed
+        middlewares = self._middlewares
+        if request.authorization is not None:
+            middlewares = (_guard(request.authorization(), self._origin, borrowed=self._borrowed),)
         token = current.set(attempt)
         try:
             response = await session.request(
@@ -58,7 +57,7 @@ class ThroughSession:
                 allow_redirects=False,
                 raise_for_status=False,
                 auto_decompress=True,
-                middlewares=self._middlewares,
+                middlewares=middlewares,
                 timeout=limits(attempt.connect),
             )
             try:
@@ -105,16 +104,14 @@ def _cleanly(handler: aiohttp.ClientHandlerType) -> aiohttp.ClientHandlerType:
         send = request.send
 
         async def send_if_clean(connection: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
-            if request.is_ssl() and something_waits(connection.transport):
-                # The server's session tickets wait on a new connection. The loop reads them, and nothing comes of it.
-                for _ in range(_TURNS):
-                    await asyncio.sleep(0)
             protocol = connection.protocol
-            if protocol is None or protocol.should_close or something_waits(connection.transport):
+            if protocol is not None and request.is_ssl():
+                await read_tickets(protocol)
+            if protocol is None or not is_clean(protocol):
                 raise _Unclean
             return await send(connection)
 
-        for _ in range(_CLEAN_TRIES):
+        for _ in range(CLEAN_TRIES):
             request.send = send_if_clean  # type: ignore[method-assign, assignment]  # aiohttp has no place for such a look
             try:
                 return await handler(request)
@@ -122,6 +119,7 @@ def _cleanly(handler: aiohttp.ClientHandlerType) -> aiohttp.ClientHandlerType:
                 continue
             finally:
                 request.send = send  # type: ignore[method-assign]
-        return await handler(request)
+        current.get().connected = False  # nothing was sent on any of them
+        raise aiohttp.ClientConnectionError
 
     return handle

@@ -167,3 +167,24 @@ class CreatedConversation:
     """`completed`, as a rule; `deleted` where the session's conversation was deleted before."""
     discarded: bool
     """Whether the server found nothing worth keeping: the conversation is there, but hidden from lists."""
+    meeting_treatment_eligible: bool = False
+    """Whether the server treats it as a meeting; older servers do not say so."""
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class AnswerSource:
+    """A conversation that an answer was made from."""
+
+    id: str
+    title: str = attrs.field(**_private)
+    created_at: datetime | None = None
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class ConversationAnswer:
+    """What Omi found in the conversations for a question."""
+
+    answer: str = attrs.field(**_private)
+    sources: tuple[AnswerSource, ...] = attrs.field(**_private)
+    """The conversations that the language model was given, whether or not it used them; none where nothing was
+    found."""

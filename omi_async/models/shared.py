@@ -1,8 +1,22 @@
-"""What several resources return."""
+"""What several resources take or return."""
 
+from enum import Enum
 from typing import Any
 
 import attrs
+
+
+class Clear(Enum):
+    """The type of `CLEAR`."""
+
+    CLEAR = "CLEAR"
+
+    def __repr__(self) -> str:
+        return self.value
+
+
+CLEAR = Clear.CLEAR
+"""Takes a value away, where an update can do that. None leaves a value as it is."""
 
 
 @attrs.frozen(kw_only=True, slots=False)

@@ -2,21 +2,29 @@
 
 import functools
 import os
+import re
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 
 from .._jobs.items import Items
 from .._protocol import arguments
 from .._protocol.arguments import refused
-from .._protocol.collection import Collection, value
+from .._protocol.collection import Collection, Page, value, window
 from .._protocol.request import Request, builder
 from ..bulk import AsyncBulk, start
 from ..models.bulk import BulkProgress
-from ..models.conversations import Category, Conversation, CreatedConversation, Geolocation, NewTranscriptSegment
+from ..models.conversations import (
+    Category,
+    Conversation,
+    ConversationAnswer,
+    CreatedConversation,
+    Geolocation,
+    NewTranscriptSegment,
+)
 from ..models.shared import Deletion
 from ..paging import AsyncListing, ByTime
 from ..retry import Retrier, RetryPolicy, Timeout
@@ -38,6 +46,13 @@ _TEXT_LENGTH = 100_000  # characters
 _TEXT_SOURCES = ("audio_transcript", "message", "other_text")
 _MOST_SEGMENTS = 500
 _SESSION_ID_LENGTH = 200  # characters
+_ROLES = ("ambient", "meeting")
+_ASK = "/v1/dev/user/ask"
+_QUESTION_LENGTH = 1000  # characters
+_MOST_SOURCES = 10
+# What the server looks up as a file; a name that leads elsewhere is refused there.
+_ZONE = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*")
+_ZONE_LENGTH = 64  # characters
 _LATEST = 1e10  # seconds into a recording; the server computes a date from them, which must exist
 
 
@@ -122,9 +137,7 @@ def conversation_pages(
     )
 
 
-def _page(
-    filters: dict[str, str], size: int, end_date: datetime | None, offset: int
-) -> Request[tuple[Conversation, ...]]:
+def _page(filters: dict[str, str], size: int, end_date: datetime | None, offset: int) -> Request[Page[Conversation]]:
     """One page of what was created until `end_date`."""
     bounds = {} if end_date is None else {"end_date": arguments.moment(end_date, "end_date")}
     request = _CONVERSATIONS.page({**filters, **bounds}, size, offset)
@@ -173,6 +186,10 @@ def create_conversation_from_segments(
     geolocation: Geolocation | None,
     client_device_id: str | None,
     client_platform: str | None,
+    conversation_role: str | None,
+    conversation_finalization_reason: str | None,
+    client_processing: Mapping[str, Any] | None,
+    capture_evidence: Mapping[str, Any] | None,
 ) -> Request[CreatedConversation]:
     """Build the request of `create_from_segments`."""
     # The server recognizes a session, so that a repeated request does not make a second conversation.
@@ -187,8 +204,19 @@ def create_conversation_from_segments(
         "client_session_id": arguments.text(session, "client_session_id", longest=_SESSION_ID_LENGTH),
     }
     fields |= arguments.texts(
-        source=source, language=language, client_device_id=client_device_id, client_platform=client_platform
+        source=source,
+        language=language,
+        client_device_id=client_device_id,
+        client_platform=client_platform,
+        conversation_role=conversation_role,
+        conversation_finalization_reason=conversation_finalization_reason,
     )
+    if conversation_role is not None and fields["conversation_role"] not in _ROLES:
+        raise refused("conversation_role must be ambient or meeting.")
+    if client_processing is not None:
+        fields["client_processing"] = arguments.document(client_processing, "client_processing")
+    if capture_evidence is not None:
+        fields["capture_evidence"] = arguments.document(capture_evidence, "capture_evidence")
     fields |= _times(started_at, finished_at)
     if started_at is not None and finished_at is not None and finished_at <= started_at:
         raise refused("finished_at must be after started_at.")
@@ -203,6 +231,25 @@ def create_conversation_from_segments(
     )
     request.windows = _SEGMENTS_WINDOWS
     request.still_running_on_409 = True
+    request.slow = True
+    return request
+
+
+@builder
+def ask(question: str, limit: int, timezone: str) -> Request[ConversationAnswer]:
+    """Build the request of `ask`."""
+    zone = arguments.text(timezone, "timezone", longest=_ZONE_LENGTH, strip=True)
+    if not _ZONE.fullmatch(zone):
+        raise refused("timezone must be an IANA name, such as Europe/Lisbon.")
+    fields: dict[str, object] = {
+        "question": arguments.text(question, "question", longest=_QUESTION_LENGTH),
+        "limit": arguments.whole(limit, "limit", largest=_MOST_SOURCES),
+        "timezone": zone,
+    }
+    request: Request[ConversationAnswer] = _CONVERSATIONS.write(
+        "ask", _ASK, fields, value(ConversationAnswer), effect="none"
+    )
+    request.windows = (window("GET", _ASK),)
     request.slow = True
     return request
 
@@ -411,6 +458,10 @@ class AsyncConversations:
         geolocation: Geolocation | None = None,
         client_device_id: str | None = None,
         client_platform: str | None = None,
+        conversation_role: Literal["ambient", "meeting"] | None = None,
+        conversation_finalization_reason: str | None = None,
+        client_processing: Mapping[str, Any] | None = None,
+        capture_evidence: Mapping[str, Any] | None = None,
         timeout: Timeout | float | None = None,
         retry: RetryPolicy | None = None,
     ) -> CreatedConversation:
@@ -421,6 +472,8 @@ class AsyncConversations:
         `deleted`). Without a name the call makes one up, so that its own attempts are safe to repeat; give one of
         your own if another run of your program may repeat the call. `source` is the device
         or service, such as `phone`. Times must be timezone-aware and in order. None leaves a value to the server.
+        `client_processing` and `capture_evidence` are sent as they are. They, the role and the reason are for newer
+        servers; older ones ignore them.
 
         A language model reads the transcript before the server answers. A client without timeouts of its own waits
         up to 130 seconds for an attempt and 300 in all.
@@ -440,8 +493,35 @@ class AsyncConversations:
             geolocation,
             client_device_id,
             client_platform,
+            conversation_role,
+            conversation_finalization_reason,
+            client_processing,
+            capture_evidence,
         )
         return await self._retrier.call(request, timeout, retry)
+
+    async def ask(
+        self,
+        question: str,
+        *,
+        limit: int = 5,
+        timezone: str = "UTC",
+        timeout: Timeout | float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> ConversationAnswer:
+        """Have Omi answer a question from the user's conversations.
+
+        `question` is 1 to 1000 characters; `limit` is how many conversations the answer is made from, 1 to 10.
+        `timezone`, an IANA name such as `Europe/Lisbon`, says what a word like yesterday means. Nothing is changed.
+        Discarded and locked conversations are not used. Where nothing is found the answer says so and has no sources.
+
+        A language model reads the conversations before the server answers. A client without timeouts of its own waits
+        up to 130 seconds for an attempt and 300 in all. Questions have an allowance of their own: we have observed 25
+        an hour.
+
+        Source: https://docs.omi.me (ask) and observed behaviour.
+        """
+        return await self._retrier.call(ask(question, limit, timezone), timeout, retry)
 
     def update_many(
         self,
@@ -497,6 +577,7 @@ class AsyncConversations:
             self._retrier,
             ids,
             delete_conversation,
+            is_confirmed=lambda deletion: deletion.confirmed,
             kind="conversations.delete",
             window=_CONVERSATIONS.writes,
             concurrency=concurrency,

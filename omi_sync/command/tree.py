@@ -156,7 +156,12 @@ def _write(action: Action, given: Sequence[str]) -> click.Command:
     confirming = click.Option(["--yes", "-y"], is_flag=True, help="Do not ask.")
     options = [
         click.Option(["--from", "source"], metavar="FILE", help=f"Read {what} from FILE; - is standard input."),
-        click.Option(["--journal"], metavar="FILE", help="Remember what is done, so that a later run goes on."),
+        click.Option(
+            ["--journal"],
+            metavar="FILE",
+            callback=_named,
+            help="Remember what is done, so that a later run goes on.",
+        ),
         click.Option(
             ["--concurrency"], type=click.IntRange(1, 100), default=4, show_default=True, help="Requests at once."
         ),
@@ -173,6 +178,12 @@ def _write(action: Action, given: Sequence[str]) -> click.Command:
         help=f"{action.help}\n\n{_TITLE_SOURCES if renames else _ID_SOURCES} {_SKIPPED}",
         short_help=action.help.split(".")[0].split(";")[0],
     )
+
+
+def _named(_context: click.Context, _option: click.Parameter, file: str | None) -> str | None:
+    if file is not None and (not file or "\0" in file):
+        raise click.BadParameter("it names no file.")
+    return file
 
 
 def _json(text: str) -> click.Option:

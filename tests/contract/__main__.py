@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .compare import judge
-from .statement import OPERATIONS
+from .stated import OPERATIONS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

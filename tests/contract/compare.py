@@ -10,26 +10,74 @@ from typing import Any
 
 import attrs
 
-from .statement import OPERATIONS, PREFIX, Field, Operation, Schema
+from .stated import OPERATIONS
+from .statement import Field, Operation, Schema
 
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace", "query")
 _WORDS = {"title", "description", "example", "examples", "externalDocs", "$comment"}
 _JSON = "application/json"
+
+PREFIX = "/v1/dev/"
+"""Every operation below is expected to be wrapped."""
 
 _UNCHECKED = (
     "the model takes any finite number: refusing an answer for an odd place would report an update that was made "
     "as unknown."
 )
 
+_NEWER = "newer servers have it, and the file is of an older one."
+
+_OLDER = "older servers do not have it."
+
+_EMPTY = "the file leaves out that an array is empty by default."
+
+_OPEN = "an older client takes what a newer server adds."
+
+_GOALS = "listGoals, getGoal, createGoal, updateGoal, updateGoalProgress"
+_SEARCH = "search_memories_vector_v1_dev_user_memories_vector_search_get"
+_ABSENT = "is in the statement and not in the file."
+
 KNOWN = {
-    f"updateConversation, getConversation, listConversations: Geolocation.{field} in the answer "
-    f"has {keyword} {value} in the file, none in the statement.": _UNCHECKED
-    for field, keyword, value in (
-        ("latitude", "maximum", 90.0),
-        ("latitude", "minimum", -90.0),
-        ("longitude", "maximum", 180.0),
-        ("longitude", "minimum", -180.0),
-    )
+    **{
+        f"updateConversation, getConversation, listConversations: Geolocation.{field} in the answer "
+        f"has {keyword} {value} in the file, none in the statement.": _UNCHECKED
+        for field, keyword, value in (
+            ("latitude", "maximum", 90.0),
+            ("latitude", "minimum", -90.0),
+            ("longitude", "maximum", 180.0),
+            ("longitude", "minimum", -180.0),
+        )
+    },
+    "createConversation, createConversationFromSegments: CreatedConversation.meeting_treatment_eligible in the answer "
+    f"{_ABSENT}": _NEWER,
+    **{
+        f"createConversationFromSegments: {field} in the body {_ABSENT}": _NEWER
+        for field in (
+            "conversation_role",
+            "conversation_finalization_reason",
+            "client_processing",
+            "capture_evidence",
+        )
+    },
+    "listMemories, createMemory, createMemoriesBatch, updateMemory: Memory.tags in the answer has default none in the "
+    "file, [] in the statement.": _EMPTY,
+    f"{_SEARCH}: items[] in the answer has additionalProperties true in the file, none in the statement.": _OPEN,
+    f"{_SEARCH}: MemoryMatch.category in the answer takes any value in the file, a list of values in the "
+    "statement.": _OPEN,
+    **{
+        f"{_GOALS}: Goal.{field} in the answer {words}": _OLDER
+        for field in ("goal_id", "desired_outcome", "status", "source")
+        for words in (
+            "is required in the file, optional in the statement.",
+            "is string in the file, string or null in the statement.",
+        )
+    },
+    f"{_GOALS}: Goal.success_criteria in the answer has default none in the file, [] in the statement.": _EMPTY,
+    f"{_GOALS}: Goal.metric in the answer has additionalProperties false in the file, none in the statement.": _OPEN,
+    f"{_GOALS}: GoalMetric.unit in the answer has maxLength 64 in the file, none in the statement.": _OPEN,
+    "listDailySummaries: GET /v1/dev/user/daily-summaries is not in the file.": _NEWER,
+    "getDailySummary: GET /v1/dev/user/daily-summaries/{summary_id} is not in the file.": _NEWER,
+    "getCallingApiKey: GET /v1/dev/key is not in the file.": _NEWER,
 }
 """Sentences of `differences` that are accepted, each with the reason."""
 
@@ -195,7 +243,7 @@ def differences(document: Any, operations: Sequence[Operation] = OPERATIONS) -> 
         for difference in _operation(stated, other):
             found.setdefault(difference, []).append(stated.id)
     for each in places.values():
-        if each.path == PREFIX or each.path.startswith(f"{PREFIX}/"):
+        if each.path.startswith(PREFIX):
             found[f"{each.method} {each.path} is in the file and not wrapped."] = [each.id or "unnamed"]
     return [f"{', '.join(ids)}: {difference}" for difference, ids in found.items()]
 

@@ -1,4 +1,4 @@
-"""What this project believes of the endpoints that it wraps, to be compared with an OpenAPI document.
+"""How the project states what it believes of the endpoints that it wraps; `stated` has them, one file a resource.
 
 Answers are read off the models, so that a wrong model is a wrong statement; requests are written out.
 """
@@ -7,14 +7,10 @@ import types
 import typing
 from collections.abc import Mapping
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 import attrs
-
-from omi_async import Category, Conversation, CreatedConversation, Geolocation
-
-PREFIX = "/v1/dev/user/conversations"
-"""Every operation from here on is expected to be wrapped."""
 
 
 @attrs.frozen(kw_only=True)
@@ -63,7 +59,7 @@ class Operation:
 
 @attrs.frozen
 class Call:
-    """The method of `AsyncConversations` that makes an operation's requests."""
+    """The method that makes an operation's requests, as `memories.update`."""
 
     method: str
     renamed: Mapping[str, str] = attrs.field(factory=dict, kw_only=True)
@@ -82,8 +78,7 @@ _LEAVES: dict[object, Schema] = {
     int: Schema(types=frozenset({"integer"})),
     float: Schema(types=frozenset({"number"})),
     datetime: Schema(types=frozenset({"string"}), limits={"format": "date-time"}),
-    # An open enum: what the model takes besides is a matter of older clients, not of the contract.
-    Category | str: Schema(types=frozenset({"string"}), values=tuple(Category)),
+    Any: Schema(types=frozenset()),
 }
 
 
@@ -91,9 +86,13 @@ def read_off(hint: Any) -> Schema:
     """The JSON that becomes a value of this type."""
     if hint in _LEAVES:
         return _LEAVES[hint]
-    if isinstance(hint, types.UnionType) and type(None) in typing.get_args(hint):
-        (member,) = [each for each in typing.get_args(hint) if each is not type(None)]
-        return nullable(read_off(member))
+    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else ()
+    if type(None) in kinds:
+        (member, *others) = [each for each in kinds if each is not type(None)]
+        return nullable(read_off(member | others[0] if others else member))
+    enums = [each for each in kinds if issubclass(each, StrEnum)]
+    if enums:  # open: what the model takes besides is a matter of older clients, not of the contract
+        return Schema(types=frozenset({"string"}), values=tuple(enums[0]))
     if typing.get_origin(hint) is tuple:
         return array(read_off(typing.get_args(hint)[0]))
     hints = typing.get_type_hints(hint)
@@ -126,151 +125,22 @@ def text(**limits: object) -> Schema:
     return Schema(types=frozenset({"string"}), limits=limits)
 
 
-_FLAG = read_off(bool)
-_TIME = read_off(datetime)
-_NUMBER = read_off(float)
-_INTEGER = read_off(int)
-
-_ID = {("path", "conversation_id"): Field(text(), required=True)}
-_WITH_TRANSCRIPT = {("query", "include_transcript"): Field(_FLAG, default=False)}
-
-_CONVERSATION = read_off(Conversation)
-
-_COMMON = {
-    "started_at": Field(nullable(_TIME)),
-    "finished_at": Field(nullable(_TIME)),
-    "language": Field(nullable(text()), default="en"),
-    "geolocation": Field(nullable(read_off(Geolocation))),
-}
-
-_TEXT_SOURCES = ("audio_transcript", "message", "other_text")
-_SOURCES = (
-    "friend",
-    "omi",
-    "fieldy",
-    "bee",
-    "plaud",
-    "frame",
-    "friend_com",
-    "apple_watch",
-    "phone",
-    "phone_call",
-    "desktop",
-    "openglass",
-    "screenpipe",
-    "workflow",
-    "sdcard",
-    "external_integration",
-    "limitless",
-    "rayban_meta",
-    "onboarding",
-    "unknown",
-)
-
-_NEW_SEGMENT = an_object(
-    {
-        "text": Field(text(), required=True),
-        "start": Field(_NUMBER, required=True),
-        "end": Field(_NUMBER, required=True),
-        "speaker": Field(nullable(text()), default="SPEAKER_00"),
-        "speaker_id": Field(nullable(_INTEGER)),
-        "is_user": Field(_FLAG, default=False),
-        "person_id": Field(nullable(text())),
-    }
-)
-
-_CREATED = read_off(CreatedConversation)
-
-
-def _body(fields: Mapping[str, Field]) -> Field:
+def body(fields: Mapping[str, Field]) -> Field:
     return Field(an_object(fields), required=True)
 
 
-OPERATIONS = (
-    Operation(
-        id="updateConversation",
-        method="PATCH",
-        path=f"{PREFIX}/{{conversation_id}}",
-        parameters=_ID,
-        body=_body(
-            {
-                "title": Field(nullable(text(minLength=1, maxLength=500))),
-                "discarded": Field(nullable(_FLAG)),
-            }
-        ),
-        answers={"200": _CONVERSATION},
-    ),
-    Operation(
-        id="deleteConversation",
-        method="DELETE",
-        path=f"{PREFIX}/{{conversation_id}}",
-        parameters=_ID,
-        # Not read off `Deletion`: that says what became of the conversation, whatever the answer was.
-        answers={"200": an_object({"success": Field(_FLAG, required=True)})},
-    ),
-    Operation(
-        id="getConversation",
-        method="GET",
-        path=f"{PREFIX}/{{conversation_id}}",
-        parameters={**_ID, **_WITH_TRANSCRIPT},
-        answers={"200": _CONVERSATION},
-    ),
-    Operation(
-        id="listConversations",
-        method="GET",
-        path=PREFIX,
-        parameters={
-            ("query", "start_date"): Field(nullable(_TIME)),
-            ("query", "end_date"): Field(nullable(_TIME)),
-            ("query", "categories"): Field(nullable(text())),
-            ("query", "limit"): Field(_INTEGER, default=25),
-            ("query", "offset"): Field(_INTEGER, default=0),
-            **_WITH_TRANSCRIPT,
-            ("query", "folder_id"): Field(nullable(text(minLength=1))),
-            ("query", "starred"): Field(nullable(_FLAG)),
-        },
-        answers={"200": array(_CONVERSATION)},
-    ),
-    Operation(
-        id="createConversation",
-        method="POST",
-        path=PREFIX,
-        body=_body(
-            {
-                "text": Field(text(minLength=1, maxLength=100_000), required=True),
-                "text_source": Field(attrs.evolve(text(), values=_TEXT_SOURCES), default="other_text"),
-                "text_source_spec": Field(nullable(text())),
-                **_COMMON,
-            }
-        ),
-        answers={"200": _CREATED},
-    ),
-    Operation(
-        id="createConversationFromSegments",
-        method="POST",
-        path=f"{PREFIX}/from-segments",
-        body=_body(
-            {
-                "transcript_segments": Field(array(_NEW_SEGMENT, minItems=1, maxItems=500), required=True),
-                "client_session_id": Field(nullable(text(minLength=1, maxLength=200))),
-                "source": Field(nullable(attrs.evolve(text(), values=_SOURCES)), default="phone"),
-                "client_device_id": Field(nullable(text())),
-                "client_platform": Field(nullable(text())),
-                **_COMMON,
-            }
-        ),
-        answers={"200": _CREATED},
-    ),
-)
+FLAG = read_off(bool)
+TIME = read_off(datetime)
+NUMBER = read_off(float)
+INTEGER = read_off(int)
 
-CALLS = {
-    "updateConversation": Call("update"),
-    "deleteConversation": Call("delete"),
-    "getConversation": Call("get"),
-    "listConversations": Call(
-        "list", renamed={"limit": "page_size"}, filled=frozenset({"offset"}), own=frozenset({"limit"})
-    ),
-    "createConversation": Call("create"),
-    "createConversationFromSegments": Call("create_from_segments", renamed={"transcript_segments": "segments"}),
-}
-"""By the operation's id."""
+SUCCESS = an_object({"success": Field(FLAG, required=True)})
+"""Not read off `Deletion`: that says what became of the record, whatever the answer was."""
+
+
+def in_path(name: str) -> Mapping[tuple[str, str], Field]:
+    return {("path", name): Field(text(), required=True)}
+
+
+def limited(schema: Schema, minimum: float, maximum: float | None = None) -> Schema:
+    return attrs.evolve(schema, limits={"minimum": minimum, **({} if maximum is None else {"maximum": maximum})})

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,12 @@ from _pytest.mark import ParameterSet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from . import compare
 from .__main__ import main
-from .compare import KNOWN, NotOpenAPI, differences, judge
-from .statement import OPERATIONS, PREFIX, Field, Operation, Schema, an_object, read_off
+from .compare import KNOWN, NotOpenAPI, judge
+from .stated import OPERATIONS as ALL
+from .stated.conversations import OPERATIONS, PREFIX
+from .statement import Field, Operation, Schema, an_object, read_off
 
 pytestmark = pytest.mark.repository
 
@@ -24,11 +27,15 @@ ONE = f"{PREFIX}/{{conversation_id}}"
 READS = "updateConversation, getConversation, listConversations"
 
 
-# A document that says what the statement says
+# A document that says what the statement says, by default of conversations alone
+
+
+def differences(document: Any, operations: Sequence[Operation] = OPERATIONS) -> list[str]:
+    return compare.differences(document, operations)
 
 
 def document(*operations: Operation) -> Document:
-    """An OpenAPI document of these operations, by default of all that are stated."""
+    """An OpenAPI document of these operations."""
     schemas: Document = {}
     paths: Document = {}
     for each in operations or OPERATIONS:
@@ -60,7 +67,7 @@ def written(schema: Schema, schemas: Document, default: object = None) -> Docume
     if schema.name is not None:
         schemas[schema.name] = written(attrs.evolve(schema, name=None), schemas)
         return {"$ref": f"#/components/schemas/{schema.name}"}
-    node: Document = {"type": next(iter(schema.types)), **schema.limits}
+    node: Document = {"type": next(iter(schema.types)), **schema.limits} if schema.types else {}
     if schema.values is not None:
         node["enum"] = list(schema.values)
     if schema.items is not None:
@@ -160,8 +167,8 @@ CHANGES = [
         lambda c: c.add_operation(PREFIX, "delete", "deleteAll"),
         f"deleteAll: DELETE {PREFIX} is in the file and not wrapped.",
     ),
-    change("operation elsewhere", lambda c: c.add_operation("/v1/dev/user/goals", "get", "listGoals")),
-    change("longer name", lambda c: c.add_operation(f"{PREFIX}-archive", "get", "listArchived")),
+    change("operation elsewhere", lambda c: c.add_operation("/v1/goals", "get", "listAllGoals")),
+    change("longer name", lambda c: c.add_operation("/v1/developers", "get", "listDevelopers")),
     change(
         "path moved",
         lambda c: c.move(f"{PREFIX}/from-segments", "/v2/segments"),
@@ -187,7 +194,7 @@ CHANGES = [
         "other key",
         lambda c: c.root["components"]["securitySchemes"].update(key={"type": "apiKey", "in": "header", "name": "K"}),
         "updateConversation, deleteConversation, getConversation, listConversations, createConversation, "
-        "createConversationFromSegments: security is apiKey in the file, http bearer in the statement.",
+        "createConversationFromSegments, ask: security is apiKey in the file, http bearer in the statement.",
     ),
     change(
         "no key",
@@ -662,7 +669,8 @@ def test_known_differences_are_set_apart() -> None:
     changing.body("updateConversation").update(required=["title"])
     changing.operation("createConversation").update(deprecated=True)
     known, new = differences(changing.root)
-    verdict = judge(changing.root, known={known: "a reason", "listConversations: nothing of the kind.": "an old one"})
+    excuses = {known: "a reason", "listConversations: nothing of the kind.": "an old one"}
+    verdict = judge(changing.root, OPERATIONS, known=excuses)
     assert [new] == verdict.new
     assert {known: "a reason"} == verdict.accepted
     assert ["listConversations: nothing of the kind."] == verdict.gone
@@ -670,13 +678,36 @@ def test_known_differences_are_set_apart() -> None:
 
 def test_known_differences_can_occur() -> None:
     """Each of the project's own known differences is a sentence that a document can cause, and has a reason."""
-    assert set(KNOWN) == set(differences(as_known()))
+    assert set(KNOWN) == set(compare.differences(as_known()))
     assert all(KNOWN.values())
 
 
 def as_known() -> Document:
     """A document with exactly the known differences."""
-    changing = Changing()
+    changing = Changing(document(*ALL))
+    newer = changing.body("createConversationFromSegments")["properties"]
+    for name in (
+        "conversation_role",
+        "conversation_finalization_reason",
+        "client_processing",
+        "capture_evidence",
+    ):
+        newer.pop(name)
+    changing.fields("CreatedConversation").pop("meeting_treatment_eligible")
+    for path in ("/v1/dev/user/daily-summaries", "/v1/dev/user/daily-summaries/{summary_id}", "/v1/dev/key"):
+        changing.root["paths"].pop(path)
+    changing.fields("Memory")["tags"].pop("default")
+    match = changing.model("MemoryMatch")
+    match["additionalProperties"] = True
+    match["properties"]["category"]["anyOf"][0].pop("enum")
+    goal = changing.model("Goal")
+    goal["properties"]["success_criteria"].pop("default")
+    for name in ("goal_id", "desired_outcome", "status", "source"):
+        goal["properties"][name] = {"type": "string"}
+        goal["required"].append(name)
+    metric = changing.model("GoalMetric")
+    metric["additionalProperties"] = False
+    metric["properties"]["unit"]["anyOf"][0]["maxLength"] = 64
     bounded = copy.deepcopy(changing.model("Geolocation"))
     bounded["properties"]["latitude"].update(minimum=-90.0, maximum=90.0)
     bounded["properties"]["longitude"].update(minimum=-180.0, maximum=180.0)
@@ -694,8 +725,8 @@ def test_command_of_an_api_that_stayed(tmp_path: Path, capsys: pytest.CaptureFix
     file.write_text(json.dumps(as_known()))
     assert 0 == main([str(file)])
     *lines, last = capsys.readouterr().out.splitlines()
-    assert [f"known: {sentence} Accepted: {reason}" for sentence, reason in KNOWN.items()] == lines
-    assert "6 operations compared: 0 new differences, 0 known ones no longer so, 4 known." == last
+    assert sorted(f"known: {sentence} Accepted: {reason}" for sentence, reason in KNOWN.items()) == sorted(lines)
+    assert f"32 operations compared: 0 new differences, 0 known ones no longer so, {len(KNOWN)} known." == last
 
 
 def test_command_of_an_api_that_moved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -707,7 +738,7 @@ def test_command_of_an_api_that_moved(tmp_path: Path, capsys: pytest.CaptureFixt
     assert 1 == main([str(file)])
     first = f"new: searchConversations: GET {PREFIX}/search is in the file and not wrapped."
     assert first == capsys.readouterr().out.splitlines()[0]
-    file.write_text(json.dumps(document()))
+    file.write_text(json.dumps(document(*ALL)))
     assert 1 == main([str(file)])
     assert [f"no longer so: {sentence}" for sentence in KNOWN] == capsys.readouterr().out.splitlines()[:-1]
 

@@ -3,8 +3,10 @@
 import inspect
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -12,19 +14,20 @@ from urllib.parse import parse_qsl
 import pytest
 
 from omi_async import (
-    Conversation,
-    CreatedConversation,
-    Deletion,
+    CLEAR,
+    AsyncOmiClient,
     Geolocation,
     InvalidRequestError,
+    NewActionItem,
+    NewMemory,
     NewTranscriptSegment,
     ResponseError,
 )
-from omi_async.resources.conversations import AsyncConversations
 from tests.support import inside
 
 from .compare import judge
-from .statement import CALLS, OPERATIONS, Field, Schema
+from .stated import CALLS, OPERATIONS
+from .statement import Field, Schema
 
 pytestmark = pytest.mark.repository
 
@@ -48,8 +51,15 @@ def test_every_operation_has_a_call() -> None:
 
 
 def test_every_method_is_stated() -> None:
-    """The methods of the resource, those for many conversations aside, are exactly those of the statement."""
-    methods = {name for name in vars(AsyncConversations) if not name.startswith("_") and not name.endswith("_many")}
+    """The methods of the resources, those for many records aside, are exactly those of the statement."""
+    resources = [name for name, home in vars(AsyncOmiClient).items() if type(home).__name__ == "Room"]
+    assert 7 == len(resources)
+    methods = {
+        f"{resource}.{name}"
+        for resource in resources
+        for name in vars(getattr(AsyncOmiClient, resource))
+        if not name.startswith("_") and not name.endswith("_many")
+    }
     assert {call.method for call in CALLS.values()} == methods
 
 
@@ -61,7 +71,7 @@ def test_arguments(name: str) -> None:
     if operation.body is not None and operation.body.schema.fields is not None:
         fields.update({each: field.required for each, field in operation.body.schema.fields.items()})
     expected = {call.renamed.get(each, each): needed for each, needed in fields.items() if each not in call.filled}
-    given = inspect.signature(getattr(AsyncConversations, call.method)).parameters
+    given = inspect.signature(attrgetter(call.method)(AsyncOmiClient)).parameters
     options = {"self", "timeout", "retry", *call.own}
     assert options <= set(given)
     assert expected == {
@@ -89,8 +99,36 @@ def from_segments(count: int, characters: int) -> Any:
     segments = [NewTranscriptSegment(text="x", start=0.0, end=1.0)] * count
     later = NOW + timedelta(hours=1)
     return inside.create_conversation_from_segments(
-        segments, "x" * characters, "phone", NOW, later, "en", PLACE, "device", "ios"
+        segments, "x" * characters, "phone", NOW, later, "en", PLACE, "device", "ios", "ambient", "done", {}, {}
     )
+
+
+def memory(characters: int) -> Any:
+    return inside.create_memory("x" * characters, "work", "private", ["a"])
+
+
+def changed_memory(characters: int) -> Any:
+    return inside.update_memory("conv_1", "x" * characters, "public", [], "work")
+
+
+def action_item(characters: int) -> Any:
+    return inside.create_action_item("x" * characters, True, NOW)
+
+
+def changed_action_item(characters: int) -> Any:
+    return inside.update_action_item("conv_1", "x" * characters, True, CLEAR)
+
+
+def goal(characters: int) -> Any:
+    return inside.create_goal("x" * characters, "x", "x", ["x"], NOW, "scale", 1, 1, 1, 1, "x")
+
+
+def changed_goal(characters: int) -> Any:
+    return inside.update_goal("conv_1", "x" * characters, "x", "x", ["x"], NOW, 1, 1, 1, 1, "x")
+
+
+def question(characters: int) -> Any:
+    return inside.ask("x" * characters, 5, "UTC")
 
 
 REQUESTS: dict[str, Any] = {
@@ -100,6 +138,32 @@ REQUESTS: dict[str, Any] = {
     "listConversations": inside.conversation_pages(NOW, NOW, ["work"], "folder", False, True, 25).request(),
     "createConversation": from_text(1),
     "createConversationFromSegments": from_segments(1, 1),
+    "ask": question(1),
+    "listMemories": inside.memory_pages(["work"], None).request(),
+    "search_memories_vector_v1_dev_user_memories_vector_search_get": inside.search_memories("x", 10),
+    "createMemory": memory(1),
+    "createMemoriesBatch": inside.create_memories([NewMemory("x", category="work", tags=("a",))]),
+    "updateMemory": changed_memory(1),
+    "deleteMemory": inside.delete_memory("conv_1"),
+    "listActionItems": inside.action_item_pages("conv_1", True, NOW, NOW).request(),
+    "createActionItem": action_item(1),
+    "createActionItemsBatch": inside.create_action_items([NewActionItem("x", completed=True, due_at=NOW)]),
+    "updateActionItem": changed_action_item(1),
+    "deleteActionItem": inside.delete_action_item("conv_1"),
+    "listGoals": inside.list_goals(True),
+    "getGoal": inside.get_goal("conv_1"),
+    "createGoal": goal(1),
+    "updateGoal": changed_goal(1),
+    "updateGoalProgress": inside.update_goal_progress("conv_1", 1.5),
+    "listGoalHistory": inside.list_goal_history("conv_1", 30),
+    "deleteGoal": inside.delete_goal("conv_1"),
+    "listFolders": inside.list_folders(),
+    "listDailySummaries": inside.daily_summary_pages(NOW.date(), NOW.date(), None).request(),
+    "getDailySummary": inside.get_daily_summary("conv_1"),
+    "getCallingApiKey": inside.current_key(),
+    "listApiKeys": inside.list_keys("token"),
+    "createApiKey": inside.create_key("x", [], "token"),
+    "revokeApiKey": inside.revoke_key("conv_1", "token"),
 }
 """With every argument given."""
 
@@ -119,6 +183,8 @@ def sample(schema: Schema, *, full: bool) -> Any:
         return [sample(schema.items, full=full)]
     if schema.fields is not None:
         return {name: sample(each.schema, full=full) for name, each in schema.fields.items() if full or each.required}
+    if not schema.types:
+        return {}
     (kind,) = schema.types - {"null"}
     values = {"boolean": True, "integer": 1, "number": 1.5, "string": "conv_1"}
     return "2026-01-20T10:00:00Z" if schema.limits.get("format") == "date-time" else values[kind]
@@ -130,7 +196,7 @@ def test_request(name: str) -> None:
     operation, request = BY_ID[name], REQUESTS[name]
     path, _, query = request.path.partition("?")
     assert operation.method == request.method
-    assert operation.path.replace("{conversation_id}", "conv_1") == path
+    assert re.sub("{[a-z_]+}", "conv_1", operation.path) == path
     assert {each for place, each in operation.parameters if place == "query"} == set(dict(parse_qsl(query)))
     stated = None if operation.body is None else set(fields(operation.body.schema))
     assert stated == (None if request.body is None else set(json.loads(request.body)))
@@ -143,6 +209,13 @@ def test_request(name: str) -> None:
         ("createConversation", "text", from_text),
         ("createConversationFromSegments", "transcript_segments", lambda count: from_segments(count, 1)),
         ("createConversationFromSegments", "client_session_id", lambda length: from_segments(1, length)),
+        ("ask", "question", question),
+        ("createMemory", "content", memory),
+        ("updateMemory", "content", changed_memory),
+        ("createActionItem", "description", action_item),
+        ("updateActionItem", "description", changed_action_item),
+        ("createGoal", "title", goal),
+        ("updateGoal", "title", changed_goal),
     ],
 )
 def test_limits(name: str, field: str, build: Callable[[int], Any]) -> None:
@@ -155,7 +228,11 @@ def test_limits(name: str, field: str, build: Callable[[int], Any]) -> None:
     assert [True, False, False, True] == [isinstance(build(length), InvalidRequestError) for length in lengths]
 
 
-@pytest.mark.parametrize("name", REQUESTS)
+UNREAD = {"created_count", "returned_count", "archive_default_visible", "policy"}
+"""Fields around the records of an answer that no result tells."""
+
+
+@pytest.mark.parametrize("name", [name for name in REQUESTS if name != "revokeApiKey"])
 def test_answer(name: str) -> None:
     """The client reads an answer as it is stated, whole or with the required fields alone, and none that lacks one."""
     (status, schema), *_ = BY_ID[name].answers.items()
@@ -164,13 +241,50 @@ def test_answer(name: str) -> None:
 
     def read(document: Any) -> Any:
         body = json.dumps(document if row is schema else [document]).encode()
-        result = inside.read(REQUESTS[name], inside.Answer(int(status), body=body))
-        return result if row is schema else result[0]
+        return inside.read(REQUESTS[name], inside.Answer(int(status), body=body))
 
-    for full in (True, False):
-        assert isinstance(read(sample(row, full=full)), Conversation | CreatedConversation | Deletion)
-    required = [each for each, field in fields(row).items() if field.required]
-    assert required
+    for full in (name != "updateActionItem", False):  # which is asked to clear a date
+        assert read(sample(row, full=full)) is not None
+    required = {each for each, field in fields(row).items() if field.required} - UNREAD
+    assert required or name.startswith("search_")
     for missing in required:
         with pytest.raises(ResponseError):
             read({each: value for each, value in sample(row, full=True).items() if each != missing})
+
+
+def test_answer_without_a_body() -> None:
+    """A revoked key has an empty answer, and nothing else means that it was revoked."""
+    assert {"204": None} == BY_ID["revokeApiKey"].answers
+    assert inside.read(REQUESTS["revokeApiKey"], inside.Answer(204)) is None
+    for answer in (
+        inside.Answer(200),
+        inside.Answer(200, body=b"{}"),
+        inside.Answer(202),
+        inside.Answer(204, body=b"x"),
+    ):
+        with pytest.raises(ResponseError):
+            inside.read(REQUESTS["revokeApiKey"], answer)
+
+
+# The table in the documentation
+
+ROW = re.compile(r"^\| `([a-z_.]+)` \| `([A-Z]+) ([^`]+)` \| ([^|]+) \| [^|]+ \| (read|once|repeatable) \|", re.M)
+
+
+def test_table() -> None:
+    """The table of operations has each method with its endpoint and with what is done after a lost answer."""
+    page = (Path(__file__).resolve().parents[2] / "docs/operations.md").read_text(encoding="utf-8")
+    told = {}
+    for name, method, path, scope, again in ROW.findall(page):
+        start = "/v1/dev" if path.startswith("/") else "/v1/dev/user/"
+        told[name] = (method, start + path, "ID token" in scope, {"read": "none"}.get(again, again))
+    stated = {
+        call.method: (
+            BY_ID[name].method,
+            re.sub("{[a-z_]+}", "{id}", BY_ID[name].path),
+            REQUESTS[name].authorization is not None,
+            REQUESTS[name].effect,
+        )
+        for name, call in CALLS.items()
+    }
+    assert stated == told

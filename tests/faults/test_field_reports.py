@@ -320,6 +320,34 @@ async def test_a_server_that_speaks_first(monkeypatch: pytest.MonkeyPatch, strai
         assert [2] == [exchange.connection for exchange in server.log]
 
 
+@pytest.mark.parametrize("straight", [True, False])
+async def test_late_answer_to_a_cancelled_call(monkeypatch: pytest.MonkeyPatch, straight: bool) -> None:
+    """The answer to a call that was cancelled is given to no later one."""
+    inside.go_straight(monkeypatch, straight)
+    late = asyncio.Event()
+
+    async def script(exchange: Exchange) -> None:
+        if exchange.name == "first":
+            await late.wait()
+            await exchange.succeed()
+        else:
+            await exchange.send(MISSING)
+
+    async with (
+        RawServer(script) as server,
+        AsyncOmiClient(KEY, base_url=server.url, retry=RetryPolicy.never()) as client,
+    ):
+        first = asyncio.ensure_future(client.conversations.delete("first"))
+        await until(lambda: len(server.log) == 1)
+        first.cancel()
+        await asyncio.wait([first])
+        asyncio.get_running_loop().call_later(0.05, late.set)
+        with pytest.raises(NotFoundError) as caught:
+            await client.conversations.delete("second")
+        assert "not_applied" == caught.value.outcome
+        assert ["first", "second"] == [exchange.name for exchange in server.log]
+
+
 async def test_closing_cut_short() -> None:
     """Closing that is cancelled ends the calls under way, on a borrowed session too: none is left without limits."""
 

@@ -71,7 +71,7 @@ def names(server: RawServer) -> list[str]:
 # Waiting for a job
 
 
-@pytest.mark.scenario(230)
+@pytest.mark.scenario(189)
 async def test_a_limit_on_each_wait(operation: str) -> None:
     """Waiting for one outcome may be given up again and again: in the end every item was reported once."""
     doors = Doors()
@@ -92,7 +92,7 @@ async def test_a_limit_on_each_wait(operation: str) -> None:
         assert 8 == len(server.log)
 
 
-@pytest.mark.scenario(231)
+@pytest.mark.scenario(190)
 @pytest.mark.parametrize("way", ["iterating", "closing"])
 async def test_cancelled_again_and_again(operation: str, way: str) -> None:
     """However often a task is cancelled, it ends with that, what was sent is reported, and the input is closed."""
@@ -315,7 +315,7 @@ async def test_sets(side: Side, kind: str, tmp_path: Path) -> None:
             assert {caller} == threads
 
 
-@pytest.mark.scenario(239)
+@pytest.mark.scenario(191)
 async def test_one_id_twice_and_resumed(side: Side, tmp_path: Path) -> None:
     """Of two titles of one conversation, the later one is there after a resumed run too."""
     bodies: list[str] = []
@@ -656,7 +656,7 @@ def _without_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threading.Thread, "start", start)
 
 
-@pytest.mark.scenario(248)
+@pytest.mark.scenario(204)
 @pytest.mark.parametrize("session", ["own", "borrowed"])
 async def test_no_thread_for_a_lookup(monkeypatch: pytest.MonkeyPatch, session: str) -> None:
     """Where no thread can be had, the call fails as one without a connection does: it may be made again."""
@@ -676,7 +676,7 @@ async def test_no_thread_for_a_lookup(monkeypatch: pytest.MonkeyPatch, session: 
         assert caught.value.retryable
 
 
-@pytest.mark.scenario(248)
+@pytest.mark.scenario(204)
 def test_no_thread_for_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """The synchronous client needs a thread: without one it says so, and the next call tries again."""
     with in_thread(RawServer(succeed)) as server, OmiClient(KEY, base_url=server.url) as omi:

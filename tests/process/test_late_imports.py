@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has
 _OPTIONS = (*STRICT, "-W", "ignore:This process:DeprecationWarning")
 
 _PROGRAM = '''
-import asyncio, faulthandler, os, signal, sys, threading, traceback
+import sys
 
 url, side, what, folder, number = sys.argv[1:]
 if side == "async":
@@ -28,6 +28,7 @@ if side == "async":
 else:
     import omi_sync as package
     from omi_sync import OmiClient, RetryPolicy
+import asyncio, faulthandler, os, signal, threading, traceback  # the package comes first: it can rely on nothing
 
 # What is used, each in a way that loads something for it. A process is told from all others by its id.
 
@@ -197,3 +198,44 @@ def test_fork_in_the_middle(side: str, what: str, tmp_path: Path, figure: Callab
 def test_fork_while_a_public_name_is_loaded(side: str, name: str, tmp_path: Path) -> None:
     """A public name that is loaded when it is first asked for is whole after a fork in the middle of that, too."""
     _fork(side, f"name {name}", 3 if FULL else 1, tmp_path)
+
+
+@pytest.mark.scenario(158)
+@pytest.mark.parametrize(
+    ("failing", "expected"),
+    [(False, ["ClientClosedError unknown 1"]), (True, ["ServerError unknown 1"])],
+    ids=["to read the answer", "to try again"],
+)
+def test_late_import_at_the_end_of_the_program(failing: bool, expected: list[str]) -> None:
+    """A write that was sent while the program ended, when nothing can be imported any more, ends unknown."""
+    source = """
+        import asyncio, sys
+        from omi_async import AsyncOmiClient, OmiError
+
+        class End:
+            def find_spec(self, name, path=None, target=None):
+                raise ImportError("sys.meta_path is None, Python is likely shutting down")
+
+        async def main():
+            async with AsyncOmiClient(base_url=sys.argv[1]) as client:
+                await client.conversations.delete("before")
+                sys.meta_path.insert(0, End())
+                finalizing, sys.is_finalizing = sys.is_finalizing, lambda: True
+                try:
+                    await client.conversations.update("conv_1", title="x")
+                except OmiError as error:
+                    print(type(error).__name__, error.outcome, error.attempts)
+                sys.is_finalizing = finalizing
+
+        asyncio.run(main())
+        """
+
+    async def script(exchange: Exchange) -> None:
+        if failing and exchange.method == "PATCH":
+            await exchange.send(answer(503))
+        else:
+            await exchange.succeed()
+
+    with in_thread(RawServer(script)) as server:
+        result = run(source, server.url).check()
+        assert (expected, 2) == (result.lines, len(server.log))

@@ -1,12 +1,14 @@
 """Names inside the packages that several tests need, in one place: where they move to, this file follows."""
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from omi_async import AsyncOmiClient, pacing
+from omi_async import AsyncListing, AsyncOmiClient, journal, pacing
 from omi_async._late import Room
 from omi_async._protocol import collection, convert, meaning
 from omi_async._protocol.convert import Unreadable, parse, structure
@@ -19,7 +21,15 @@ from omi_async._wire.connection import Attempt, Connector
 from omi_async._wire.direct import Direct
 from omi_async._wire.session import _guard as guard
 from omi_async._wire.transport import Transport
+from omi_async.resources.action_items import (
+    action_item_pages,
+    create_action_item,
+    create_action_items,
+    delete_action_item,
+    update_action_item,
+)
 from omi_async.resources.conversations import (
+    ask,
     conversation_pages,
     create_conversation,
     create_conversation_from_segments,
@@ -27,11 +37,32 @@ from omi_async.resources.conversations import (
     get_conversation,
     update_conversation,
 )
+from omi_async.resources.daily_summaries import daily_summary_pages, get_daily_summary
+from omi_async.resources.folders import list_folders
+from omi_async.resources.goals import (
+    create_goal,
+    delete_goal,
+    get_goal,
+    list_goal_history,
+    list_goals,
+    update_goal,
+    update_goal_progress,
+)
+from omi_async.resources.keys import create_key, current_key, list_keys, revoke_key
+from omi_async.resources.memories import (
+    create_memories,
+    create_memory,
+    delete_memory,
+    memory_pages,
+    search_memories,
+    update_memory,
+)
 from omi_sync import OmiClient
 
 __all__ = [
     "ROOMS",
     "Answer",
+    "AsyncListing",
     "Attempt",
     "Connector",
     "Direct",
@@ -39,31 +70,58 @@ __all__ = [
     "Request",
     "Transport",
     "Unreadable",
+    "action_item_pages",
+    "ask",
     "clean",
-    "collection",
     "close_at_once",
+    "collection",
     "connection",
     "conversation_pages",
     "convert",
+    "create_action_item",
+    "create_action_items",
     "create_conversation",
     "create_conversation_from_segments",
+    "create_goal",
+    "create_key",
+    "create_memories",
+    "create_memory",
+    "current_key",
+    "daily_summary_pages",
+    "delete_action_item",
     "delete_conversation",
+    "delete_goal",
+    "delete_memory",
     "direct",
     "get_conversation",
+    "get_daily_summary",
+    "get_goal",
     "go_straight",
     "guard",
+    "locks_last",
+    "list_folders",
+    "list_goal_history",
+    "list_goals",
+    "list_keys",
     "meaning",
+    "memory_pages",
     "parse",
     "raw",
     "read",
     "request",
     "retry_after",
+    "revoke_key",
     "says_missing",
+    "search_memories",
     "session",
     "structure",
     "tell_time_of_day",
     "transport",
+    "update_action_item",
     "update_conversation",
+    "update_goal",
+    "update_goal_progress",
+    "update_memory",
 ]
 
 ROOMS = tuple([name for name, value in vars(AsyncOmiClient).items() if isinstance(value, Room)])
@@ -102,3 +160,12 @@ def tell_time_of_day(monkeypatch: pytest.MonkeyPatch, clock: Callable[[], float]
 def go_straight(monkeypatch: pytest.MonkeyPatch, straight: bool) -> None:
     """Let requests go straight onto aiohttp's connections, or through its session as with an unknown aiohttp."""
     monkeypatch.setattr(direct, "_KNOWN", straight)
+
+
+def locks_last(path: Path) -> bool:
+    """Whether this system has locks that a read of the file in the same process leaves alone."""
+    path.touch()
+    descriptor = journal._lock(str(path))
+    if descriptor is not None:
+        os.close(descriptor)
+    return descriptor is not None

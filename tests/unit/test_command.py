@@ -209,6 +209,7 @@ REFUSED = {
     "tabs": (["rename", "--from", "-"], "id\ttitle\nconv_a\tPlan\n", "between them, not a tab"),
     "UTF-16": (["rename", "--from", "-"], "conv_a,Plan".encode("utf-16"), "is not UTF-8 text but UTF-16: save it"),
     "null character": (["hide", "--from", "a\0b"], "", "--from names no file."),
+    "no journal": (["hide", "conv_a", "--journal", ""], "", "'--journal': it names no file."),
     "almost a command": (["hied", "conv_a"], "", "No such command 'hied'"),
     "two titles": (
         ["rename", "--from", "-"],

@@ -40,7 +40,8 @@ def create(text: Any = "Hello.", **settings: Any) -> Any:
 
 def from_segments(segments: Any = None, **settings: Any) -> Any:
     names = ["client_session_id", "source", "started_at", "finished_at", "language", "geolocation"]
-    names += ["client_device_id", "client_platform"]
+    names += ["client_device_id", "client_platform", "conversation_role", "conversation_finalization_reason"]
+    names += ["client_processing", "capture_evidence"]
     given = [segment()] if segments is None else segments
     return inside.create_conversation_from_segments(given, **{**dict.fromkeys(names), **settings})
 
@@ -96,7 +97,14 @@ def test_everything() -> None:
     }
     expected: dict[str, Any] = {"text": "Olá 🚪", "text_source": "message", "text_source_spec": "email", **sent_common}
     assert expected == body(create("Olá 🚪", text_source="message", text_source_spec="email", **common))
-    own = {"client_session_id": "s" * 200, "source": "new-device", "client_device_id": "d", "client_platform": "ios"}
+    own: dict[str, Any] = {
+        "client_session_id": "s" * 200,
+        "source": "new-device",
+        "client_device_id": "d",
+        "client_platform": "ios",
+    }
+    own |= {"conversation_role": "meeting", "conversation_finalization_reason": "silence"}
+    own |= {"client_processing": {"steps": [1, None]}, "capture_evidence": {}}
     whole = segment(start=3, end=4, speaker="SPEAKER_02", speaker_id=2, is_user=True, person_id="p1")
     sent = {"text": "Hello.", "start": 3.0, "end": 4.0, "speaker": "SPEAKER_02", "speaker_id": 2}
     expected = {**own, **sent_common, "transcript_segments": [{**sent, "is_user": True, "person_id": "p1"}]}
@@ -163,6 +171,9 @@ BAD_SEGMENTS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"source": " "}, InvalidRequestError, "source must not be blank"),
     ({"client_device_id": 5}, TypeError, "client_device_id must be a str"),
     ({"client_platform": ""}, InvalidRequestError, "client_platform must not be blank"),
+    ({"conversation_role": "party"}, InvalidRequestError, "conversation_role must be ambient or meeting"),
+    ({"client_processing": []}, TypeError, "client_processing must be a mapping"),
+    ({"capture_evidence": {"a": nan}}, InvalidRequestError, "capture_evidence must hold what JSON knows"),
 ]
 
 

@@ -116,8 +116,8 @@ def test_stale_file_is_found(tree: Path, fault: str) -> None:
 
 def test_superfluous_file_is_found(tree: Path) -> None:
     """A generated file whose source went away fails the check."""
-    (tree / "omi_sync" / "memories.py").write_text("# Made from omi_async/memories.py by: hand\n", encoding="utf-8")
-    assert ["omi_sync/memories.py is made by nothing any more: delete it"] == _generate.differences(tree)
+    (tree / "omi_sync" / "dreams.py").write_text("# Made from omi_async/dreams.py by: hand\n", encoding="utf-8")
+    assert ["omi_sync/dreams.py is made by nothing any more: delete it"] == _generate.differences(tree)
 
 
 def test_changed_source_is_found_and_mended(tree: Path) -> None:

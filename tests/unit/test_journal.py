@@ -201,7 +201,7 @@ async def test_nothing_else_is_kept(path: Path) -> None:
     assert (0, "conv_0", DIGEST, "done", 1, 1) == connection.execute("SELECT * FROM items").fetchone()
     notes = dict(connection.execute("SELECT name, value FROM meta"))
     connection.close()
-    assert {"format", "job", "created", "opened"} == set(notes)
+    assert {"format", "job", "created", "opened", "held"} == set(notes)
     assert (2, "delete") == (notes["format"], notes["job"])
 
 

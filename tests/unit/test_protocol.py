@@ -398,7 +398,7 @@ def test_repeated_words(detail: object) -> None:
         update(title=f" {WORDS} "),
         inside.raw("GET", "/v1/dev/user/memories", {"q": WORDS}, None, False),
         inside.raw("POST", "/v1/dev/user/memories", None, {"a": [{"b": f"{WORDS} \n"}]}, False),
-        inside.create_conversation_from_segments([segment], *[None] * 8),
+        inside.create_conversation_from_segments([segment], *[None] * 12),
     ]
     for request_ in requests:
         assert isinstance(request_, Request)

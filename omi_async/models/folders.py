@@ -1,0 +1,25 @@
+"""Folders, in which the app files conversations."""
+
+from datetime import datetime
+
+import attrs
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class Folder:
+    """A folder as the API returns it. All times are timezone-aware."""
+
+    id: str
+    name: str = attrs.field(repr=False)
+    description: str | None = attrs.field(default=None, repr=False)
+    color: str
+    """As `#3B82F6`."""
+    icon: str
+    created_at: datetime
+    updated_at: datetime
+    order: int = 0
+    """The folder's place in the app's list."""
+    is_default: bool = False
+    is_system: bool = False
+    conversation_count: int = 0
+    """The server counts with some delay (observed behaviour)."""
