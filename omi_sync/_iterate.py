@@ -202,8 +202,7 @@ def next_outcome(bridge: Bridge[Any], target: Worked[O], items: object) -> O:
             # The loop has gone, and what was under way on it has ended.
             reason = error.with_traceback(None)
         except BaseException:
-            with suppress(OmiError):
-                bridge.run(target._rest(INTERRUPT_GRACE, input_lost=fed is not None and fed.was_interrupted()))
+            _rest(bridge, target, fed)
             raise
         else:
             if fed is not None:
@@ -222,8 +221,19 @@ def close_job(bridge: Bridge[Any], target: Worked[Any], items: object) -> None:
             bridge.run(target.aclose(), fed)
         if fed is not None:
             fed.make_calls()
+    except Exception:  # the input's own, when it was closed
+        raise
+    except BaseException:
+        _rest(bridge, target, fed)
+        raise
     finally:
         close_input(items)
+
+
+def _rest(bridge: Bridge[Any], target: Worked[Any], fed: Feed[Any] | None) -> None:
+    """After an interrupt: send nothing new, and end soon what is under way."""
+    with suppress(OmiError):
+        bridge.run(target._rest(INTERRUPT_GRACE, input_lost=fed is not None and fed.was_interrupted()))
 
 
 def close_input(items: object) -> None:

@@ -1108,6 +1108,12 @@ MUTANTS: list[Mutant] = [
             f"{_REPORTS}test_a_refused_id_is_not_kept",
         ),
         (
+            "an item of an id that was under way left out in silence",
+            "return any(self._in_flight.values())",
+            "return False",
+            f"{_REPORTS}test_left_at_the_end_of_the_input",
+        ),
+        (
             "an earlier run's doubt forgotten",
             "item = item._replace(maybe_applied=entry.status != BulkStatus.FAILED)",
             "pass",
@@ -1115,23 +1121,26 @@ MUTANTS: list[Mutant] = [
         ),
     ),
     *_of(
+        "omi_async/_jobs/progress.py",
+        (
+            "a foreign cancellation in on_progress ends a worker",
+            "except (Exception, asyncio.CancelledError):  # noqa: BLE001 - see above",
+            "except Exception:  # noqa: BLE001 - see above",
+            f"{_REPORTS}test_a_foreign_cancellation_in_on_progress",
+        ),
+    ),
+    *_of(
         "omi_async/_jobs/workers.py",
         (
             "a job that was left looks finished",
-            "if self._complete:",
-            "if True:",
+            "        if self._complete:",
+            "        if True:",
             f"{_BULK}test_leaving_early",
         ),
         (
             "a job that leaves items out looks finished",
-            "not self._held_back and not self._intake.any_waiting",
-            "not self._intake.any_waiting",
-            f"{_REPORTS}test_left_at_the_end_of_the_input",
-        ),
-        (
-            "an item of an id that was under way left out in silence",
-            "not self._held_back and not self._intake.any_waiting",
-            "not self._held_back",
+            "self._intake.exhausted and not self._held_back and not",
+            "self._intake.exhausted and not",
             f"{_REPORTS}test_left_at_the_end_of_the_input",
         ),
         (
@@ -1149,9 +1158,9 @@ MUTANTS: list[Mutant] = [
         ),
         (
             "closing that is cut short does not wait for what was sent",
-            "            await asyncio.wait([self._running])\n            raise",
-            "            raise",
-            f"{_BULK}test_cancelled_while_closing",
+            "            while self._busy_workers():\n                with suppress",
+            "            while False:\n                with suppress",
+            "tests/faults/test_reported.py::test_cancelled_again_and_again",
         ),
         (
             "an item lost on the way to the disk",
@@ -1176,21 +1185,6 @@ MUTANTS: list[Mutant] = [
             "    RouteNotFoundError,\n    ClientClosedError",
             "    ClientClosedError",
             f"{_REPORTS}test_a_missing_route_stops_the_job",
-        ),
-        (
-            "a live input asked for more than its first item",
-            "1 if intake.one_by_one else min(concurrency",
-            "min(concurrency",
-            f"{_REPORTS}test_a_live_input_starts_slowly",
-        ),
-    ),
-    *_of(
-        "omi_async/_jobs/progress.py",
-        (
-            "a foreign cancellation in on_progress ends a worker",
-            "except (Exception, asyncio.CancelledError):  # noqa: BLE001",
-            "except Exception:  # noqa: BLE001",
-            f"{_REPORTS}test_a_foreign_cancellation_in_on_progress",
         ),
     ),
     *_of(
@@ -1271,6 +1265,18 @@ MUTANTS: list[Mutant] = [
             "tests/process/test_context.py::test_context_of_the_caller",
         ),
         (
+            "an input asked for more before an outcome is handed over",
+            "        if self._done.acquire(blocking=False):\n            return True\n        if work:",
+            "        if work:",
+            "tests/faults/test_reported.py::test_an_input_that_the_loop_fills",
+        ),
+        (
+            "a lookup that the end of the client waits for",
+            "self.loop.set_default_executor(_Lookups())",
+            "pass",
+            "tests/faults/test_reported.py::test_a_lookup_that_hangs",
+        ),
+        (
             "a thread that keeps the program alive",
             'name=f"omi-sync-{next(_numbers)}", daemon=True',
             'name=f"omi-sync-{next(_numbers)}", daemon=False',
@@ -1298,15 +1304,21 @@ MUTANTS: list[Mutant] = [
             f"{_REPORTS}test_a_live_input_starts_slowly",
         ),
         (
+            "an interrupt within the input not noticed",
+            "return self._wish is not None and not self._wish.done() and self._wish not in self._wishes",
+            "return False",
+            "tests/faults/test_reported.py::test_interrupted_within_the_input",
+        ),
+        (
             "a foreign cancellation in an input of the synchronous side",
-            "except (Exception, asyncio.CancelledError) as failure:  # noqa: BLE001 - the job",
-            "except Exception as failure:  # noqa: BLE001 - the job",
+            "except (Exception, asyncio.CancelledError) as failure:  # noqa: BLE001 - the job raises it",
+            "except Exception as failure:  # noqa: BLE001 - the job raises it",
             f"{_REPORTS}test_a_foreign_cancellation_in_the_input",
         ),
         (
             "what an interrupt cuts off not reported",
-            "bridge.run(target._rest(INTERRUPT_GRACE, input_lost=fed is not None and fed.was_interrupted()))",
-            "pass",
+            "        except BaseException:\n            _rest(bridge, target, fed)",
+            "        except BaseException:\n            pass",
             f"{_REPORTS}test_an_interrupt_loses_nothing",
         ),
     ),
