@@ -59,6 +59,10 @@ class AsyncBulk(Generic[R]):
         await self._job.outcome_ready()
         self._rows.extend(self._job.take_all())
 
+    def _is_busy(self) -> bool:
+        """Whether a request is under way."""
+        return self._job.is_busy()
+
     async def _rest(self, grace: float, *, input_lost: bool) -> None:
         """End what is under way within `grace` seconds; unless its input is lost, the job can go on."""
         await self._job.rest(grace, input_lost=input_lost)

@@ -6,11 +6,13 @@ something on a screen. So both run on the caller's thread, while it waits for th
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sized
 from contextlib import suppress
 from functools import partial
 from inspect import iscoroutinefunction
+from math import inf
 from typing import Any, Generic, Protocol, TypeVar
 
 from omi_async._jobs.items import CONTAINERS, known_length
@@ -22,6 +24,11 @@ from ._bridge import INTERRUPT_GRACE, Bridge
 I = TypeVar("I")  # noqa: E741 - an item of the input
 O = TypeVar("O")  # noqa: E741 - an outcome or a row
 T = TypeVar("T")
+
+_SLICE = 0.001  # seconds; how often a wait for an outcome looks whether it has come
+
+# Seconds that an input waits for an outcome which is on its way: see `Feed._may_depend_on_outcome`.
+_LEAST_PATIENCE, _MOST_PATIENCE = 0.05, 5.0
 
 
 class Listed(Protocol[O]):
@@ -35,6 +42,7 @@ class Listed(Protocol[O]):
 class Worked(Listed[O], Protocol[O]):
     """What besides works on the private loop until it is closed."""
 
+    def _is_busy(self) -> bool: ...
     async def _rest(self, grace: float, *, input_lost: bool) -> None: ...
     def _ended_by(self, reason: OmiError) -> BulkStoppedError: ...
     async def aclose(self) -> None: ...
@@ -45,13 +53,16 @@ class Feed(Generic[I]):
 
     def __init__(self, items: Iterable[I]) -> None:
         self.container = items
-        self.one_by_one = not isinstance(items, Sized)
-        """The next item may only be there when the caller has seen the last outcome, as with a queue."""
         # Python's own containers need no thread, and Ctrl-C never strikes within them.
         self._at_hand = iter(items) if type(items) in CONTAINERS else None
         self._iterator: Iterator[I] | None = None
         self._wish: asyncio.Future[I] | None = None  # the last one
         self._wishes: deque[asyncio.Future[I]] = deque()  # that nobody serves yet
+        self._wished_at = 0.0
+        self._granted_at = 0.0
+        self._patience = inf  # seconds; until the first outcome nothing is known of how long one takes
+        self.is_busy: Callable[[], bool] = lambda: False
+        """Whether an outcome is on its way."""
         self._calls: deque[Callable[[], None]] = deque()
         self._news = threading.Lock()  # released when there is something to do, and taken to do it
         self._news.acquire()
@@ -72,6 +83,7 @@ class Feed(Generic[I]):
             raise StopAsyncIteration
         wish: asyncio.Future[I] = asyncio.get_running_loop().create_future()
         self._wish = wish
+        self._wished_at = time.monotonic()
         self._wishes.append(wish)
         self.wake()
         return await wish
@@ -97,7 +109,26 @@ class Feed(Generic[I]):
         """Wait until `wake` is called, but not for long; whether there is something to do."""
         if not (self._calls or self._wishes):
             self._news.acquire(timeout=timeout)
+        if self._wishes and not self._calls and self._may_depend_on_outcome():
+            self._news.acquire(timeout=_SLICE)
+            return bool(self._calls)
         return bool(self._calls or self._wishes)
+
+    def _may_depend_on_outcome(self) -> bool:
+        """Whether the next item may only be there when the caller has seen an outcome, as with a queue.
+
+        Asked for it, such an input would never return. So an outcome that is on its way is waited for first, for some
+        times as long as outcomes have taken.
+        """
+        if isinstance(self.container, Sized):
+            return False
+        return time.monotonic() < self._wished_at + self._patience and self.is_busy()
+
+    def outcome_taken(self) -> None:
+        """Learn how long an outcome takes."""
+        took = 4 * (time.monotonic() - self._granted_at)
+        known = 0.0 if self._patience == inf else self._patience
+        self._patience = min(max(_LEAST_PATIENCE, known, took), _MOST_PATIENCE)
 
     def serve(self) -> None:
         """Make the callbacks that are due, and fetch an item if one is wished for."""
@@ -124,6 +155,7 @@ class Feed(Generic[I]):
             if self._iterator is None:
                 self._iterator = iter(self.container)
             answer = partial(_grant, wish, next(self._iterator))
+            self._granted_at = time.monotonic()
         except StopIteration:
             answer = partial(_refuse, wish, StopAsyncIteration())
         except (Exception, asyncio.CancelledError) as failure:  # noqa: BLE001 - the job raises it to the caller
@@ -182,11 +214,17 @@ def next_row(bridge: Bridge[Any], target: Listed[O]) -> O:
 def next_outcome(bridge: Bridge[Any], target: Worked[O], items: object) -> O:
     """The next outcome of a job. An interrupt ends what is under way soon, and loses none of it."""
     fed = items if isinstance(items, Feed) else None
+    if fed is not None:
+        fed.is_busy = target._is_busy
     while True:
         try:
-            return target._rows.popleft()
+            outcome = target._rows.popleft()
         except IndexError:
             pass
+        else:
+            if fed is not None:
+                fed.outcome_taken()
+            return outcome
         try:
             bridge.run(target._fill(), fed)
         except (Exception, asyncio.CancelledError) as error:

@@ -1299,8 +1299,8 @@ MUTANTS: list[Mutant] = [
         ),
         (
             "a live input taken for a list",
-            "self.one_by_one = not isinstance(items, Sized)",
-            "self.one_by_one = False",
+            "time.monotonic() < self._wished_at + self._patience and self.is_busy()",
+            "False",
             f"{_REPORTS}test_a_live_input_starts_slowly",
         ),
         (

@@ -141,11 +141,6 @@ class Intake(Generic[R]):
         self._in_flight: dict[str, deque[Item]] = {}
 
     @property
-    def one_by_one(self) -> bool:
-        """Whether an item may only be asked for once the outcome of the one before was taken."""
-        return bool(getattr(self._input, "one_by_one", False))
-
-    @property
     def any_waiting(self) -> bool:
         """Whether an item waits for the end of another one of its id."""
         return any(self._in_flight.values())

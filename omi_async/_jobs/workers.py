@@ -71,7 +71,7 @@ class Job(Generic[R]):
         self._gate = retrier.gate(window)
         self._intake = intake
         # More would only wait for a connection, and could run out of time there.
-        self._concurrency = 1 if intake.one_by_one else min(concurrency, retrier.transport.most_at_once)
+        self._concurrency = min(concurrency, retrier.transport.most_at_once)
         self.tally = Tally(self._gate, retrier.policy.clock, total, on_progress)
         self._is_confirmed = is_confirmed
         self._wait = wait
@@ -112,6 +112,10 @@ class Job(Generic[R]):
         for _ in outcomes:
             self._slots.release()
         return outcomes
+
+    def is_busy(self) -> bool:
+        """Whether a request is under way. Any thread may ask."""
+        return bool(self._busy_workers())
 
     async def outcome_ready(self) -> None:
         """Wait for an outcome. At the end of the job it raises what ended it, or StopAsyncIteration."""
