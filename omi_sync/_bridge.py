@@ -227,9 +227,11 @@ class _LoopThread:
             with asyncio.Runner() as runner:
                 runner.run(self._serve())
         except Exception as error:
-            if self._ready.is_set():
+            if not self._ready.is_set():
+                self._problem = _without_loop(error)
+            elif not (self.finished and isinstance(error, RuntimeError)):
                 raise
-            self._problem = _without_loop(error)
+            # Else the program is ending: asyncio cannot start the thread on which it ends the loop's other threads.
         finally:
             self._ready.set()
 
