@@ -339,7 +339,7 @@ class _Handoff(Generic[R]):
                 raise _ended()
 
     def _serve(self, feed: Feed) -> bool:
-        # Work may take for ever, as with an empty queue: what the coroutine has brought comes first.
+        # Work may take forever, as with an empty queue: what the coroutine has brought comes first.
         work = feed.wait(_POLL)
         if self._done.acquire(blocking=False):
             return True
