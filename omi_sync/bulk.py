@@ -21,8 +21,9 @@ class Bulk(Generic[R]):
     """The outcomes of a bulk job, one for each item, in the order in which they complete.
 
     Iterate over it. Waiting for the next outcome may be given up, by a timeout or a cancellation, and begun again:
-    nothing is lost. Several consumers of one job share its outcomes. Leave the loop early, or close the job, and
-    nothing new is sent; what was under way is finished first, and its outcomes are kept in `unclaimed`.
+    nothing is lost. Several consumers of one job share its outcomes. Close the job, or drop it, and nothing new is
+    sent; what was under way is finished first, and its outcomes are kept in `unclaimed`. A job that is kept without
+    being asked goes on until `concurrency` outcomes wait.
 
     The iteration raises `BulkStoppedError` if the job ended before its input did: something happened that would fail
     every further item (a refused key, a closed client, an unusable journal or, with `wait=False`, a closed window), or

@@ -244,7 +244,7 @@ class AsyncActionItems:
 
         `description` is 1 to 500 characters, sent stripped. `due_at` must be timezone-aware; `CLEAR` takes it away.
         None leaves a value as it is, and giving none is refused. The values are absolute, so repeating an update does
-        no harm, but `completed=True` sets `completed_at` anew, and a `due_at` may remind the user again.
+        no harm, but `completed=True` sets `completed_at` again, and a `due_at` may remind the user again.
 
         Raises `NotFoundError`, and `PaymentRequiredError` for a locked action item. Servers of May 2026 cannot clear
         `due_at`: `UnprocessableEntityError` where nothing else is given, else `ResponseError`.

@@ -240,7 +240,7 @@ class AsyncMemories:
 
         `content` is 1 to 500 characters, sent stripped. Without a `category` a language model chooses one, which takes
         longer. The text decides which memory it is: where the user has it already, the newest servers give that one
-        as it is, and older ones set its category, visibility and tags anew. To be sure of those, update the memory.
+        as it is, and older ones set its category, visibility and tags again. To be sure of those, update the memory.
 
         Source: https://docs.omi.me (createMemory) and observed behaviour.
         """

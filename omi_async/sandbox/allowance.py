@@ -150,7 +150,7 @@ class Allowance:
         return self._write_window if window.group == "writes" else HOUR
 
     def reset(self) -> None:
-        """Open all windows anew."""
+        """Open all windows again."""
         self._counts.clear()
 
     def _key(self, authorization: str | None) -> ApiKey:
