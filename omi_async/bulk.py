@@ -60,9 +60,9 @@ class AsyncBulk(Generic[R]):
         await self._job.outcome_ready()
         self._rows.extend(self._job.take_all())
 
-    def _is_busy(self) -> bool:
-        """Whether a request is under way."""
-        return self._job.is_busy()
+    def _pulled(self) -> int:
+        """How many items of the input have or will have an outcome in this run."""
+        return self._job.pulled
 
     async def _rest(self, grace: float, *, input_lost: bool) -> None:
         """End what is under way within `grace` seconds; unless its input is lost, the job can go on."""

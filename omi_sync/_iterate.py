@@ -42,7 +42,7 @@ class Listed(Protocol[O]):
 class Worked(Listed[O], Protocol[O]):
     """What besides works on the private loop until it is closed."""
 
-    def _is_busy(self) -> bool: ...
+    def _pulled(self) -> int: ...
     async def _rest(self, grace: float, *, input_lost: bool) -> None: ...
     def _ended_by(self, reason: OmiError) -> BulkStoppedError: ...
     async def aclose(self) -> None: ...
@@ -61,8 +61,9 @@ class Feed(Generic[I]):
         self._wished_at = 0.0
         self._granted_at = 0.0
         self._patience = inf  # seconds; until the first outcome nothing is known of how long one takes
-        self.is_busy: Callable[[], bool] = lambda: False
-        """Whether an outcome is on its way."""
+        self.pulled: Callable[[], int] = lambda: 0
+        """How many items have or will have an outcome."""
+        self._taken = 0  # outcomes that the caller has
         self._calls: deque[Callable[[], None]] = deque()
         self._news = threading.Lock()  # released when there is something to do, and taken to do it
         self._news.acquire()
@@ -122,10 +123,11 @@ class Feed(Generic[I]):
         """
         if isinstance(self.container, Sized):
             return False
-        return time.monotonic() < self._wished_at + self._patience and self.is_busy()
+        return self.pulled() > self._taken and time.monotonic() < self._wished_at + self._patience
 
     def outcome_taken(self) -> None:
-        """Learn how long an outcome takes."""
+        """Count an outcome that the caller gets, and learn how long one takes."""
+        self._taken += 1
         took = 4 * (time.monotonic() - self._granted_at)
         known = 0.0 if self._patience == inf else self._patience
         self._patience = min(max(_LEAST_PATIENCE, known, took), _MOST_PATIENCE)
@@ -215,7 +217,7 @@ def next_outcome(bridge: Bridge[Any], target: Worked[O], items: object) -> O:
     """The next outcome of a job. An interrupt ends what is under way soon, and loses none of it."""
     fed = items if isinstance(items, Feed) else None
     if fed is not None:
-        fed.is_busy = target._is_busy
+        fed.pulled = target._pulled
     while True:
         try:
             outcome = target._rows.popleft()

@@ -1299,7 +1299,7 @@ MUTANTS: list[Mutant] = [
         ),
         (
             "a live input taken for a list",
-            "time.monotonic() < self._wished_at + self._patience and self.is_busy()",
+            "self.pulled() > self._taken and time.monotonic() < self._wished_at + self._patience",
             "False",
             f"{_REPORTS}test_a_live_input_starts_slowly",
         ),

@@ -67,6 +67,8 @@ class Job(Generic[R]):
         is_confirmed: Callable[[R], bool],
     ) -> None:
         self.ready: deque[BulkOutcome[R]] = deque()
+        self.pulled = 0
+        """Items of the input that have or will have an outcome in this run."""
         self._retrier = retrier
         self._gate = retrier.gate(window)
         self._intake = intake
@@ -112,10 +114,6 @@ class Job(Generic[R]):
         for _ in outcomes:
             self._slots.release()
         return outcomes
-
-    def is_busy(self) -> bool:
-        """Whether a request is under way. Any thread may ask."""
-        return bool(self._busy_workers())
 
     async def outcome_ready(self) -> None:
         """Wait for an outcome. At the end of the job it raises what ended it, or StopAsyncIteration."""
@@ -329,7 +327,7 @@ class Job(Generic[R]):
         """An item for the slot that the worker holds; one that was held back has its own."""
         if not self._held_back and not self._intake.exhausted and self._is_going_on():
             try:
-                return await self._intake.pull()
+                item = await self._intake.pull()
             except StopAsyncIteration:
                 pass
             except asyncio.CancelledError as failure:
@@ -341,6 +339,9 @@ class Job(Generic[R]):
                 self._stop(failure)
             except Exception as failure:  # noqa: BLE001 - what the caller's input raises is raised to the caller
                 self._stop_by_input(failure)
+            else:
+                self.pulled += 1
+                return item
         self._slots.release()
         return self._held_back.popleft() if self._held_back else None
 
