@@ -512,7 +512,7 @@ async def test_results_of_a_later_version(side: Side, tmp_path: Path, status: st
             with pytest.raises(JournalError, match="results that this version of omi-async does not know"):
                 await job.rest()
         assert [] == server.log
-    with sqlite3.connect(path, timeout=0.0) as database:  # nobody holds it
+    with sqlite3.connect(path, timeout=1.0) as database:  # nobody holds it
         database.execute("UPDATE items SET status = 'done' WHERE position = 1")
     database.close()
     journal = Journal(path, job=DELETES)
