@@ -32,7 +32,7 @@ _CHUNK = 64 * 2**10
 # Servers close idle connections too (uvicorn after 5 s): closing first avoids most of the races.
 _KEEPALIVE = 4.0  # seconds
 
-_DIGITS = 15  # of a length that are looked at; any that has more is too large
+_DIGITS = 15  # of a length; one that has more is nonsense
 
 
 @functools.cache
@@ -208,8 +208,9 @@ def _announced(headers: "CIMultiDictProxy[str]") -> int | None:
     if lengths is None:
         return None
     length = lengths[0]
-    if len(lengths) == 1 and length.isascii() and length.isdecimal() and hdrs.TRANSFER_ENCODING not in headers:
-        return int(length[:_DIGITS])
+    is_number = length.isascii() and length.isdecimal() and len(length) <= _DIGITS
+    if len(lengths) == 1 and is_number and hdrs.TRANSFER_ENCODING not in headers:
+        return int(length)
     raise not_http()
 
 
