@@ -187,11 +187,12 @@ async def read(
         if hdrs.CONTENT_ENCODING not in headers:
             # Most answers have arrived whole, and there is nothing to wait for.
             return Answer(status, headers, content.read_nowait() if content.is_eof() else await content.read())
-    body = bytearray()
+    chunks, length = [], 0
     try:
         while chunk := await content.read(_CHUNK):
-            body += chunk
-            if len(body) > limit:
+            chunks.append(chunk)
+            length += len(chunk)
+            if length > limit:
                 if good:
                     raise _too_large(status)
                 break  # with more to read, the connection is closed
@@ -199,7 +200,7 @@ async def read(
         # The status of a refusal stands, even if its explanation breaks off.
         if good:
             raise
-    return Answer(status, headers, bytes(body))
+    return Answer(status, headers, b"".join(chunks))
 
 
 def _announced(headers: "CIMultiDictProxy[str]") -> int | None:

@@ -590,10 +590,12 @@ def test_an_interrupt_loses_nothing(operation: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(_iterate, "INTERRUPT_GRACE", 0.01)
     wait, interrupt = _iterate.Feed.wait, True
     doors: list[Doors] = []
+    loops: list[asyncio.AbstractEventLoop] = []
 
     async def script(exchange: Exchange) -> None:
         if not doors:
             doors.append(Doors())
+            loops.append(asyncio.get_running_loop())
         await doors[0](exchange)
 
     def wait_or_interrupt(feed: Any, timeout: float) -> bool:
@@ -611,7 +613,7 @@ def test_an_interrupt_loses_nothing(operation: str, monkeypatch: pytest.MonkeyPa
         assert first == {outcome.id: outcome.status for outcome in job.unclaimed}
         time.sleep(0.02)
         assert 4 == len(server.log)
-        doors[0].open.set()
+        loops[0].call_soon_threadsafe(doors[0].open.set)
         rest = {f"conv_{number}": BulkStatus.DONE for number in range(4, 10)}
         outcomes = list(job)
         assert {**first, **rest} == {outcome.id: outcome.status for outcome in outcomes}

@@ -251,7 +251,7 @@ def in_thread(server: S) -> Iterator[S]:
             ready.set()
             await end.wait()
 
-    thread = threading.Thread(target=asyncio.run, args=(serve(),), name="raw-server")
+    thread = threading.Thread(target=asyncio.run, args=(serve(),), name="raw-server", daemon=True)
     thread.start()
     ready.wait()
     try:
