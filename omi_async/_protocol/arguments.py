@@ -65,16 +65,17 @@ def identifier(value: str, name: str) -> str:
 
 
 def text(value: str, name: str, *, longest: int | None = None, strip: bool = False) -> str:
-    """Accept text that is not blank. `longest` counts the characters that are sent; `strip` sends it stripped."""
+    """Accept text that is not blank. `longest` counts it as it is given, as the server does; `strip` sends it stripped."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str, not {kind(value)}")
     plain = str.__str__(value)
+    length = len(plain)
     if strip:
         plain = plain.strip()
     if not any(map(_is_seen, plain)):
         raise refused(f"{name} must not be blank.")
-    if longest is not None and len(plain) > longest:
-        raise refused(f"{name} must be at most {longest} characters, not {len(plain)}.")
+    if longest is not None and length > longest:
+        raise refused(f"{name} must be at most {longest} characters, not {length}.")
     if _SURROGATE.search(plain):
         raise refused(f"{name} must not contain lone surrogates: they are not text.")
     return plain

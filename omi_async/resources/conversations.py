@@ -68,13 +68,18 @@ class ConversationUpdate:
 # Requests
 
 
+def _title(title: str) -> str:
+    # Older servers store a blank title as "", newer ones store padded ones stripped: stripped is right on all. So its
+    # length counts stripped as well.
+    return arguments.text(arguments.text(title, "title", strip=True), "title", longest=_TITLE_LENGTH)
+
+
 @builder
 def update_conversation(conversation_id: str, title: str | None, discarded: bool | None) -> Request[Conversation]:
     """Build the request of `update`."""
     record_id = arguments.identifier(conversation_id, "conversation_id")
-    # Older servers store a blank title as "", newer ones store padded ones stripped: stripped is right on all.
     changes = arguments.changes(
-        title=None if title is None else arguments.text(title, "title", longest=_TITLE_LENGTH, strip=True),
+        title=None if title is None else _title(title),
         discarded=None if discarded is None else arguments.flag(discarded, "discarded"),
     )
     return _CONVERSATIONS.update(record_id, changes)

@@ -358,6 +358,8 @@ REFUSALS: list[Refusal] = [
     (inside.delete_memory(""), InvalidRequestError, "memory_id must be"),
     (inside.create_action_item(" ", False, None), InvalidRequestError, "description must not be blank"),
     (inside.create_action_item("x" * 501, False, None), InvalidRequestError, "description must be at most 500"),
+    # The server counts before it strips.
+    (inside.create_action_item("x" * 499 + "  ", False, None), InvalidRequestError, "at most 500 characters, not 501"),
     (inside.create_action_item("x", None, None), TypeError, "completed must be True or False"),  # type: ignore[arg-type]
     (inside.create_action_item("x", False, datetime(2026, 9, 1)), InvalidRequestError, "due_at must be timezone-aware"),
     (inside.create_action_item("x", False, CLEAR), TypeError, "due_at must be a datetime"),  # type: ignore[arg-type]
