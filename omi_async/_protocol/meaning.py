@@ -53,7 +53,7 @@ _NO_GRANT = "The key lacks a grant that newer keys have: a new key cures it."
 
 _NOT_THE_KEY = "This call is made with the ID token, not with the key: the user has to sign in again."
 
-_SHORTEST_SECRET = 4  # characters; a shorter text of the request may stand in the server's words by chance
+_SHORTEST_SECRET = 4  # characters; a shorter text or number of the request may stand in the server's words by chance
 
 
 class _Meaning(NamedTuple):
@@ -257,7 +257,7 @@ def _document(body: bytes) -> dict[str, Any]:
 
 
 def _secrets(request: Request[Any]) -> frozenset[str]:
-    """The texts of the request, which the server may repeat and an error must not show."""
+    """The texts and numbers of the request, which the server may repeat and an error must not show."""
     found: set[str] = set()
 
     def collect(value: object) -> None:
@@ -270,6 +270,8 @@ def _secrets(request: Request[Any]) -> frozenset[str]:
             case list():
                 for each in value:
                     collect(each)
+            case int() | float() if type(value) is not bool:
+                collect(repr(value))
 
     if request.body is not None:
         collect(parse(request.body))
@@ -306,6 +308,8 @@ def _clean_value(value: object, secrets: frozenset[str], depth: int = 4) -> obje
             return [_clean_value(each, secrets, depth - 1) for each in value]
         case dict() | list():
             return "..."
+        case int() | float() if type(value) is not bool and repr(value) in secrets:
+            return "***"
         case _:
             return value
 
