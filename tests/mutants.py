@@ -268,6 +268,12 @@ MUTANTS: list[Mutant] = [
             f"{_PROTOCOL}test_repeated_words",
         ),
         (
+            "the request's own numbers repeated in an error",
+            "                collect(repr(value))\n",
+            "                pass\n",
+            f"{_PROTOCOL}test_repeated_numbers",
+        ),
+        (
             "the query repeated in an error",
             "    collect([value for _, value in parse_qsl(urlsplit(request.path).query)])\n",
             "",

@@ -89,7 +89,8 @@ async def answered(generation: Generation) -> list[Answered]:
             called = attrgetter(name)(client)(*arguments, **settings)
             try:
                 if isinstance(called, inside.AsyncListing):
-                    assert [each async for each in called]
+                    rows = [each async for each in called]
+                    assert rows, name
                 else:
                     await called
             except RouteNotFoundError:
