@@ -281,8 +281,8 @@ MUTANTS: list[Mutant] = [
         ),
         (
             "the shorter of two words masked first",
-            "sorted(secrets, key=len, reverse=True)",
-            "sorted(secrets, key=len)",
+            "sorted(found, key=len, reverse=True)",
+            "sorted(found, key=len)",
             f"{_REPORTS}test_a_word_within_another_is_masked",
         ),
         (

@@ -256,8 +256,8 @@ def _document(body: bytes) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _secrets(request: Request[Any]) -> frozenset[str]:
-    """The texts and numbers of the request, which the server may repeat and an error must not show."""
+def _secrets(request: Request[Any]) -> tuple[str, ...]:
+    """The texts and numbers of the request, which the server may repeat and an error must not show, longest first."""
     found: set[str] = set()
 
     def collect(value: object) -> None:
@@ -278,10 +278,10 @@ def _secrets(request: Request[Any]) -> frozenset[str]:
     collect([value for _, value in parse_qsl(urlsplit(request.path).query)])
     if request.authorization is not None:
         collect(request.authorization().removeprefix("Bearer "))
-    return frozenset(found)
+    return tuple(sorted(found, key=len, reverse=True))
 
 
-def _detail(raw: object, secrets: frozenset[str]) -> Detail:
+def _detail(raw: object, secrets: tuple[str, ...]) -> Detail:
     if isinstance(raw, str):
         return _masked(raw, secrets)
     if isinstance(raw, dict):
@@ -292,13 +292,13 @@ def _detail(raw: object, secrets: frozenset[str]) -> Detail:
     return None
 
 
-def _masked(text: str, secrets: frozenset[str]) -> str:
-    for secret in sorted(secrets, key=len, reverse=True):
+def _masked(text: str, secrets: tuple[str, ...]) -> str:
+    for secret in secrets:
         text = text.replace(secret, "***")
     return clean(text)
 
 
-def _clean_value(value: object, secrets: frozenset[str], depth: int = 4) -> object:
+def _clean_value(value: object, secrets: tuple[str, ...], depth: int = 4) -> object:
     match value:
         case str():
             return _masked(value, secrets)
@@ -314,7 +314,7 @@ def _clean_value(value: object, secrets: frozenset[str], depth: int = 4) -> obje
             return value
 
 
-def _issues(raw: object, secrets: frozenset[str]) -> tuple[ValidationIssue, ...]:
+def _issues(raw: object, secrets: tuple[str, ...]) -> tuple[ValidationIssue, ...]:
     """FastAPI's list, without `input` and `ctx`: they repeat what was sent."""
     issues = []
     for entry in raw if isinstance(raw, list) else ():
