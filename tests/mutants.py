@@ -268,6 +268,12 @@ MUTANTS: list[Mutant] = [
             f"{_PROTOCOL}test_repeated_words",
         ),
         (
+            "the request's own numbers repeated in an error",
+            "                collect(repr(value))\n",
+            "                pass\n",
+            f"{_PROTOCOL}test_repeated_numbers",
+        ),
+        (
             "the query repeated in an error",
             "    collect([value for _, value in parse_qsl(urlsplit(request.path).query)])\n",
             "",
@@ -275,8 +281,8 @@ MUTANTS: list[Mutant] = [
         ),
         (
             "the shorter of two words masked first",
-            "sorted(secrets, key=len, reverse=True)",
-            "sorted(secrets, key=len)",
+            "sorted(found, key=len, reverse=True)",
+            "sorted(found, key=len)",
             f"{_REPORTS}test_a_word_within_another_is_masked",
         ),
         (

@@ -53,7 +53,7 @@ _NO_GRANT = "The key lacks a grant that newer keys have: a new key cures it."
 
 _NOT_THE_KEY = "This call is made with the ID token, not with the key: the user has to sign in again."
 
-_SHORTEST_SECRET = 4  # characters; a shorter text of the request may stand in the server's words by chance
+_SHORTEST_SECRET = 4  # characters; a shorter text or number of the request may stand in the server's words by chance
 
 
 class _Meaning(NamedTuple):
@@ -258,8 +258,8 @@ def _document(body: bytes) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _secrets(request: Request[Any]) -> frozenset[str]:
-    """The texts of the request, which the server may repeat and an error must not show."""
+def _secrets(request: Request[Any]) -> tuple[str, ...]:
+    """The texts and numbers of the request, which the server may repeat and an error must not show, longest first."""
     found: set[str] = set()
 
     def collect(value: object) -> None:
@@ -272,16 +272,18 @@ def _secrets(request: Request[Any]) -> frozenset[str]:
             case list():
                 for each in value:
                     collect(each)
+            case int() | float() if type(value) is not bool:
+                collect(repr(value))
 
     if request.body is not None:
         collect(parse(request.body))
     collect([value for _, value in parse_qsl(urlsplit(request.path).query)])
     if request.authorization is not None:
         collect(request.authorization().removeprefix("Bearer "))
-    return frozenset(found)
+    return tuple(sorted(found, key=len, reverse=True))
 
 
-def _detail(raw: object, secrets: frozenset[str]) -> Detail:
+def _detail(raw: object, secrets: tuple[str, ...]) -> Detail:
     if isinstance(raw, str):
         return _masked(raw, secrets)
     if isinstance(raw, dict):
@@ -292,13 +294,13 @@ def _detail(raw: object, secrets: frozenset[str]) -> Detail:
     return None
 
 
-def _masked(text: str, secrets: frozenset[str]) -> str:
-    for secret in sorted(secrets, key=len, reverse=True):
+def _masked(text: str, secrets: tuple[str, ...]) -> str:
+    for secret in secrets:
         text = text.replace(secret, "***")
     return clean(text)
 
 
-def _clean_value(value: object, secrets: frozenset[str], depth: int = 4) -> object:
+def _clean_value(value: object, secrets: tuple[str, ...], depth: int = 4) -> object:
     match value:
         case str():
             return _masked(value, secrets)
@@ -308,11 +310,13 @@ def _clean_value(value: object, secrets: frozenset[str], depth: int = 4) -> obje
             return [_clean_value(each, secrets, depth - 1) for each in value]
         case dict() | list():
             return "..."
+        case int() | float() if type(value) is not bool and repr(value) in secrets:
+            return "***"
         case _:
             return value
 
 
-def _issues(raw: object, secrets: frozenset[str]) -> tuple[ValidationIssue, ...]:
+def _issues(raw: object, secrets: tuple[str, ...]) -> tuple[ValidationIssue, ...]:
     """FastAPI's list, without `input` and `ctx`: they repeat what was sent."""
     issues = []
     for entry in raw if isinstance(raw, list) else ():

@@ -501,20 +501,6 @@ def checked(error: OmiError) -> OmiError:
 
 
 @pytest.mark.figure
-@pytest.mark.scenario(100, 101, 102, 103, 104, 105)
-def test_mutated_bodies(figure: Callable[..., None]) -> None:
-    """However the bytes of a good body are changed, it is read as a model or refused as unreadable."""
-    draw = random.Random(100)
-    bodies = [(UPDATE, compact(full())), (UPDATE, compact(conversation())), (DELETE, b'{"success":true}')]
-    count, results = times(1_000_000), 0
-    for number in range(count):
-        request, body = bodies[number % 3]
-        results += not isinstance(read(request, mutate(body, draw)), OmiError)
-    assert 0 < results < count
-    figure("decode, mutated", bodies=count, models=results, refused=count - results, anything_else=0)
-
-
-@pytest.mark.figure
 @pytest.mark.scenario(75, 79)
 def test_mutated_error_bodies(figure: Callable[..., None]) -> None:
     """However the body of an error is changed, the error is what its status says."""

@@ -1,8 +1,6 @@
 """Creates whose answer is lost: one conversation at most, and nobody is told otherwise."""
 
 import asyncio
-import random
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,13 +17,11 @@ from omi_async import (
     TransportError,
     UnprocessableEntityError,
 )
-from omi_async.sandbox import Sandbox
 from omi_sync import OmiClient
 from tests.support.canary import Watch, channels, hits, paths
 from tests.support.clock import VirtualClock
 from tests.support.raw import RawServer, answer, in_thread
-from tests.support.replies import FAILED, THROTTLED, Call, Step, call, close, in_turn, outcome, reset, succeed
-from tests.support.scale import times
+from tests.support.replies import FAILED, THROTTLED, Call, Step, call, close, in_turn, reset, succeed
 from tests.support.sides import Side
 
 MADE = CreatedConversation(id="conv_1", status="completed", discarded=False)
@@ -75,59 +71,6 @@ async def test_in_progress_for_another(side: Side, before: list[Step]) -> None:
     assert ("not_applied", False) == (done.failure.outcome, done.failure.retryable)
     done = await call(side, "update", close, BUSY)
     assert (2, False) == (done.requests, done.failure.retryable)
-
-
-FAULTS: list[dict[str, Any]] = [
-    {"close": "before"},
-    {"close": "after"},
-    {"status": 500},
-    {"status": 500, "apply": True},
-    {"status": 504, "apply": True},
-    {"status": 200, "body": "<html>", "apply": True},
-    {"status": 200, "body": "<html>"},
-]
-
-
-@pytest.mark.figure
-@pytest.mark.parametrize("operation", ["create", "conversations.create_from_segments"])
-async def test_lost_answers(side: Side, operation: str, clock: VirtualClock, figure: Callable[..., None]) -> None:
-    """Every lost answer of a transcript ends in exactly one conversation; of a text in one at most, told as unknown."""
-    draw = random.Random(f"{side.name} {operation}")
-    calls, unknown, doubled, none = max(20, times(1000)), 0, 0, 0
-    results: list[CreatedConversation] = []
-    async with Sandbox([], write_limit=None) as sandbox:
-        for number in range(calls):
-            if number % 25 == 0:  # a client's retry budget is made for outages; fresh ones keep the retries coming
-                client = side.client(sandbox.url, api_key=sandbox.api_key, retry=clock.policy())
-            words = f"talk number {number}"
-            for _ in range(draw.choice((1, 2)) if operation != "create" else 1):
-                sandbox.fail(**draw.choice(FAULTS))
-            subject = words if operation == "create" else [NewTranscriptSegment(text=words, start=0, end=1)]
-            result, error = await outcome(side, client, operation, subject=subject)
-            if error is not None:
-                unknown += ("unknown", False) == (error.outcome, error.retryable)
-            else:
-                assert isinstance(result, CreatedConversation)
-                assert words == sandbox.conversations[result.id].overview
-                results.append(result)
-            assert 0 == sandbox.pending_faults
-        held = [conversation.overview for conversation in sandbox.conversations.values()]
-        doubled, none = len(held) - len(set(held)), calls - len(set(held))
-        figure(
-            f"lost answers ({side.name}, {operation})",
-            calls=calls,
-            requests=len(sandbox.requests),
-            conversations=len(held),
-            doubled=doubled,
-            reported_unknown=unknown,
-        )
-    assert 0 == doubled
-    assert (calls if operation == "create" else 0) == unknown
-    if operation == "create":
-        assert 0 < none < calls
-    else:
-        assert 0 == none
-        assert calls == len({result.id for result in results})
 
 
 # What was said

@@ -28,7 +28,6 @@ from omi_async import (
     PermissionDeniedError,
     ResponseError,
     RouteNotFoundError,
-    ServerError,
     TransportError,
     UnprocessableEntityError,
 )
@@ -392,83 +391,26 @@ async def test_many(on: Caller, tmp_path: Any, name: str, items: list[Any], stor
 
 # Lost answers
 
-FAULTS: list[dict[str, Any]] = [
-    {"close": "after"},
-    {"close": "before"},
-    {"status": 500, "apply": True},
-    {"status": 504, "apply": True},
-    {"status": 200, "body": "<html>", "apply": True},
-]
-
-ONCE: list[tuple[str, tuple[Any, ...], str]] = [
-    ("action_items.create", ("Paint.",), "action_items"),
-    ("action_items.create_batch", ([NewActionItem("Paint."), NewActionItem("Sand.")],), "action_items"),
-    ("goals.create", ("Paint",), "goals"),
-    ("keys.create", ("Laptop",), "keys"),
+READS: list[tuple[str, tuple[Any, ...]]] = [
+    ("folders.list", ()),
+    ("goals.list", ()),
+    ("memories.search", ("coffee",)),
+    ("conversations.ask", ("Is the export done?",)),
+    ("daily_summaries.get", ("summary_2026_09_21",)),
+    ("keys.current", ()),
 ]
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=str)
-@pytest.mark.parametrize(("name", "arguments", "store"), ONCE, ids=[row[0] for row in ONCE])
-async def test_once(on: Caller, name: str, arguments: tuple[Any, ...], store: str, fault: dict[str, Any]) -> None:
-    """What must not be done twice is sent once, and a lost answer is told as unknown."""
-    token = {"id_token": on.sandbox.id_token} if store == "keys" else {}
-    before = len(getattr(on.sandbox, store, ())) or 2
-    on.sandbox.fail(method="POST", **fault)
-    with pytest.raises(OmiError) as caught:
-        await on.call(name, *arguments, **token)
-    assert isinstance(caught.value, (TransportError, ServerError, ResponseError))
-    assert ("unknown", False, 1) == (caught.value.outcome, caught.value.retryable, caught.value.attempts)
-    assert 1 == len(on.lines)
-    made = 0 if fault.get("close") == "before" else 2 if name.endswith("batch") else 1
-    if store == "keys":
-        assert before + made == len(await on.call("keys.list", **token))
-    else:
-        assert before + made == len(getattr(on.sandbox, store))
-
-
-REPEATED: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
-    ("memories.create", ("Likes tea.",), {}),
-    ("memories.create_batch", ([NewMemory("One."), NewMemory("Two.")],), {}),
-    ("memories.update", ("mem_coffee",), {"content": "Tea.", "tags": ["a"]}),
-    ("action_items.update", ("item_search",), {"completed": True, "due_at": CLEAR}),
-    ("goals.update", (GOAL,), {"title": "Walk", "unit": CLEAR}),
-    ("goals.update_progress", (GOAL, 7), {}),
-    ("goals.delete", (GOAL,), {}),
-    ("keys.revoke", ("key_read_only",), {"id_token": ""}),
-    ("folders.list", (), {}),
-    ("goals.list", (), {}),
-    ("memories.search", ("coffee",), {}),
-    ("conversations.ask", ("Is the export done?",), {}),
-    ("daily_summaries.get", ("summary_2026_09_21",), {}),
-    ("keys.current", (), {}),
-]
-
-
-@pytest.mark.parametrize("fault", [each for each in FAULTS if each.get("status") != 504], ids=str)
-@pytest.mark.parametrize(("name", "arguments", "settings"), REPEATED, ids=[row[0] for row in REPEATED])
-async def test_repeated(
-    on: Caller, name: str, arguments: tuple[Any, ...], settings: dict[str, Any], fault: dict[str, Any]
-) -> None:
-    """What may be repeated is, and ends as if nothing had happened."""
-    settings = {**settings, **({"id_token": on.sandbox.id_token} if "id_token" in settings else {})}
+@pytest.mark.parametrize("fault", [{"close": "after"}, {"close": "before"}, {"status": 500}], ids=str)
+@pytest.mark.parametrize(("name", "arguments"), READS, ids=[row[0] for row in READS])
+async def test_lost_reads(on: Caller, name: str, arguments: tuple[Any, ...], fault: dict[str, Any]) -> None:
+    """A read whose answer is lost is made again, and ends as if nothing had happened."""
     on.sandbox.fail(**fault)
-    result = await on.call(name, *arguments, **settings)
+    result = await on.call(name, *arguments)
     assert (2, 0) == (len(on.lines), on.sandbox.pending_faults)
     assert 1 == len({*on.lines})
-    again = await on.call(name, *arguments, **settings)
-    assert getattr(result, "id", None) == getattr(again, "id", None)
-    assert len(on.sandbox.memories) in (7, 8, 9)
-    assert 4 == len(on.sandbox.goals)
-
-
-@pytest.mark.parametrize("name", ["memories.delete", "action_items.delete"])
-async def test_lost_deletions(on: Caller, name: str) -> None:
-    """A deletion whose answer is lost is found done, which nobody confirmed."""
-    record = "mem_coffee" if name.startswith("memories") else "item_search"
-    on.sandbox.fail(close="after")
-    assert Deletion(id=record, confirmed=False) == await on.call(name, record)
-    assert 2 == len(on.lines)
+    again = await on.call(name, *arguments)
+    assert (type(result), getattr(result, "id", None)) == (type(again), getattr(again, "id", None))
 
 
 @older

@@ -23,7 +23,10 @@ from omi_async import (
     ConfigurationError,
     ConflictError,
     EventLoopError,
+    Geolocation,
     InvalidRequestError,
+    MemoryUpdate,
+    NewMemory,
     NotFoundError,
     OmiError,
     PaymentRequiredError,
@@ -39,6 +42,7 @@ from omi_async import (
     TransportError,
     UnprocessableEntityError,
 )
+from omi_async.sandbox import Sandbox, SandboxConversation, SandboxDailySummary, SandboxGoal, SandboxMemory
 from omi_sync import OmiClient
 from tests.support import inside, specimens
 from tests.support.canary import CHANNELS, Watch, as_pytest_shows_it, channels, hits, paths
@@ -52,17 +56,30 @@ CANARIES = {
     "title": "canary-of-a-title-that-is-sent",
     "body": "canary-of-a-body-that-comes-back",
     "refused": "canary-of-a-text-that-is-refused",
+    "id token": "eyJ-canary-of-an-id-token",
+    "memory": "canary-of-a-memory",
+    "goal": "canary-of-a-goal",
+    "latitude": "48.137154",
+    "longitude": "11.576124",
 }
 SECRET_KEY = f"omi_dev_{CANARIES['key']}"
 TITLE, BODY, REFUSED = CANARIES["title"], CANARIES["body"], CANARIES["refused"]
+
+PLACE = Geolocation(latitude=float(CANARIES["latitude"]), longitude=float(CANARIES["longitude"]))
 
 SAID: dict[str, tuple[list[Any], dict[str, Any]]] = {
     "update": (["conv_1"], {"title": TITLE}),
     "delete": (["conv_1"], {}),
     "create": ([TITLE], {}),
     "get": (["conv_1"], {}),
+    "keys.create": (["Laptop"], {"id_token": CANARIES["id token"]}),
+    "memories.update": (["conv_1"], {"content": CANARIES["memory"], "tags": [TITLE]}),
+    "goals.create": ([CANARIES["goal"]], {"why_it_matters": TITLE}),
+    "conversations.create": ([TITLE], {"geolocation": PLACE}),
 }
-"""What a call of each specimen says; a secret, where it can say one."""
+"""What a call of each specimen says, and of each further operation that has another kind of secret to say."""
+
+FURTHER = [operation for operation in SAID if "." in operation]
 
 ECHO = {"X-Echo": SECRET_KEY, "X-Said": BODY, "WWW-Authenticate": f"Bearer {SECRET_KEY}"}
 
@@ -94,6 +111,17 @@ def refusal(status: int, detail: object) -> Script:
     """A refusal that repeats the key in its detail and headers, and the texts where a server might."""
     body = {"detail": detail, "input": TITLE, "transcript": [{"text": BODY}]}
     return answers(answer(status, body, reason=f"{BODY} {SECRET_KEY}", headers=ECHO))
+
+
+def repeats(status: int, wording: Callable[[str, Any], object]) -> Script:
+    """An answer that repeats what the request said: the token, as it was sent, and the body."""
+
+    async def script(exchange: Exchange) -> None:
+        said = json.loads(exchange.body)
+        document = {"detail": wording(exchange.headers["authorization"], said), "id": [said]}
+        await exchange.send(answer(status, document, headers={"X-Echo": exchange.body.decode()}))
+
+    return script
 
 
 async def fine(exchange: Exchange) -> None:
@@ -232,6 +260,24 @@ PROVOCATIONS: dict[str, Provocation] = {
     ),
 }
 
+WORDINGS: dict[str, Callable[[str, Any], object]] = {
+    "a text": lambda token, said: f"{token} may not say {json.dumps(said)}",
+    "an object": lambda token, said: {"code": token, "message": str(said), "said": [said], token: {"deep": said}},
+    "issues": lambda token, said: [
+        {"loc": ["body", str(said)], "msg": f"{token}: {said}", "type": token, "input": said}
+    ],
+}
+"""Ways in which a server can word what was said to it."""
+
+OF_CONVERSATIONS = {"wrong shape", "wrong time", "another one"}
+"""Answers that are wrong for a conversation, and may be right for another record."""
+
+REPEATING = {
+    f"{status} with {name}": Provocation(error, repeats(status, wording))
+    for status, error in ((400, BadRequestError), (422, UnprocessableEntityError), (503, ServerError))
+    for name, wording in WORDINGS.items()
+} | {"200 of another shape": Provocation(ResponseError, repeats(200, lambda token, said: [token, said]))}
+
 
 def own_loop(client: OmiClient) -> asyncio.AbstractEventLoop:
     thread = client._bridge._thread
@@ -352,6 +398,33 @@ async def test_no_secret_is_shown(
         error_classes=len(SINGLE),
         provocations=len(PROVOCATIONS),
         channels=len(CHANNELS) + 7,  # assertion, caught, issue, log, log record, warning, insides
+        texts=looked_at,
+        hits=len(found),
+    )
+
+
+@pytest.mark.figure
+@pytest.mark.scenario(130, 131, 132)
+@pytest.mark.parametrize("operation", FURTHER)
+async def test_no_other_secret_is_shown(
+    side: Side, operation: str, monkeypatch: pytest.MonkeyPatch, figure: Callable[..., None]
+) -> None:
+    """Nor does any channel show an ID token, a memory, a goal or coordinates, though the server repeats them."""
+    usual = {name: each for name, each in PROVOCATIONS.items() if each.call is None and name not in OF_CONVERSATIONS}
+    provocations = usual | REPEATING
+    found: list[tuple[str, str, str]] = []
+    looked_at = 0
+    for name, provocation in provocations.items():
+        with Watch(monkeypatch) as watch:
+            texts = await provoke(side, operation, provocation, watch)
+        texts += watch.texts
+        looked_at += len(texts)
+        found += [(name, *hit) for hit in hits(texts, CANARIES)]
+    assert [] == found
+    figure(
+        f"secrets, {side.name}, {operation}",
+        provocations=len(provocations),
+        channels=len(CHANNELS) + 7,
         texts=looked_at,
         hits=len(found),
     )
@@ -509,6 +582,50 @@ async def test_results_show_little(side: Side, operation: str) -> None:
     ]
     assert [] == hits(everything, {"key": CANARIES["key"]})
     assert result == pickle.loads(pickle.dumps(result))
+
+
+@pytest.mark.scenario(130)
+async def test_other_results_show_little(side: Side) -> None:
+    """No face of what the other resources return, or are given, has a memory, a goal, coordinates or a token."""
+    place: dict[str, Any] = {"latitude": PLACE.latitude, "longitude": PLACE.longitude, "address": BODY}
+    async with Sandbox(
+        [SandboxConversation(id="conv_1", title=TITLE, geolocation=place)],
+        memories=[SandboxMemory(id="mem_1", content=CANARIES["memory"], tags=(TITLE,))],
+        goals=[SandboxGoal(id="goal_1", title=CANARIES["goal"], why_it_matters=BODY)],
+        daily_summaries=[SandboxDailySummary(id="day_1", headline=TITLE, locations=(place,))],
+    ) as sandbox:
+        client: Any = side.client(sandbox.url, api_key=sandbox.api_key)
+
+        async def call(method: Callable[..., Any], *arguments: Any, **settings: Any) -> Any:
+            if side.name == "async":
+                return await method(*arguments, **settings)
+            return await asyncio.to_thread(method, *arguments, **settings)
+
+        shown = [
+            await call(client.conversations.get, "conv_1"),
+            await call(client.memories.search, CANARIES["memory"]),
+            await call(client.memories.update, "mem_1", content=CANARIES["memory"], visibility="public"),
+            await call(client.memories.create_batch, [NewMemory(CANARIES["memory"])]),
+            await call(client.goals.get, "goal_1"),
+            await call(client.goals.list),
+            await call(client.daily_summaries.get, "day_1"),
+            client.memories.list(),
+            client.daily_summaries.list(),
+            sandbox.memories["mem_1"],
+            sandbox.goals["goal_1"],
+            sandbox.daily_summaries["day_1"],
+            sandbox.conversations["conv_1"],
+            NewMemory(CANARIES["memory"], tags=(TITLE,)),
+            MemoryUpdate("mem_1", content=CANARIES["memory"]),
+            PLACE,
+        ]
+        made = await call(client.keys.create, "Laptop", id_token=sandbox.id_token)
+        secrets = {**CANARIES, "new key": made.key, "sent token": sandbox.id_token}
+        for each in (*shown, made, client, client.keys):
+            assert [] == hits([("str", f"{each}"), ("repr", f"{each!r} {each!a} {[each]}")], secrets)
+        assert [] == hits(paths(client), secrets)
+        assert CANARIES["memory"] == shown[2].content
+        assert PLACE.latitude == shown[6].locations[0].latitude
 
 
 @pytest.mark.scenario(130)

@@ -409,6 +409,28 @@ def test_repeated_words(detail: object) -> None:
         assert WORDS not in f"{error} {error!r} {vars(error)} {error.args}"
 
 
+@pytest.mark.parametrize(
+    "detail",
+    [
+        "No place has the latitude 48.137154.",
+        {"code": "odd", "message": "48.137154?", "more": [{"latitude": 48.137154}]},
+        [{"loc": ["body", "geolocation"], "msg": "48.137154 is not good", "type": "value_error", "input": 48.137154}],
+    ],
+)
+def test_repeated_numbers(detail: object) -> None:
+    """A number of the request that the server repeats is masked like a text; yes and no are none."""
+    request = inside.raw("POST", "/v1/dev/user/memories", None, {"at": {"latitude": 48.137154}, "here": True}, False)
+    assert isinstance(request, Request)
+    with pytest.raises(OmiError) as caught:
+        inside.read(request, Answer(422, body=compact({"detail": detail})))
+    error = caught.value
+    assert "***" in f"{error}"
+    assert "48.137154" not in f"{error} {error!r} {vars(error)} {error.args}"
+    with pytest.raises(OmiError) as caught:
+        inside.read(request, Answer(422, body=b'{"detail":{"True":true}}'))
+    assert {"True": True} == caught.value.detail
+
+
 def test_short_words_are_not_masked() -> None:
     """A text of up to three characters may stand in the server's words by chance."""
     with pytest.raises(OmiError) as caught:
