@@ -877,6 +877,26 @@ def test_hints_can_be_resolved() -> None:
     assert checked > 100
 
 
+@pytest.mark.scenario(254)
+@pytest.mark.parametrize("package", ["omi_async", "omi_sync"])
+def test_hints_of_classes_can_be_resolved(package: str) -> None:
+    """The types of a public class can be read as well, when nothing of it has been used before."""
+    result = run(
+        """
+        import importlib, inspect, sys, typing
+
+        package = importlib.import_module(sys.argv[1])
+        for name in package.__all__:
+            if inspect.isclass(each := getattr(package, name)):
+                typing.get_type_hints(each)
+                print(name)
+        """,
+        package,
+    )
+    assert set(result.check().lines) >= {"ConversationUpdate", "OmiError", "RetryPolicy"}
+    assert any("OmiClient" in name for name in result.lines)
+
+
 @pytest.mark.scenario(255)
 async def test_listings_can_be_closed(side: Side) -> None:
     """A listing is closed as other iterators are; it then ends, and closing it again does nothing."""
