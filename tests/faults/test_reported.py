@@ -334,6 +334,35 @@ async def test_one_id_twice_and_resumed(side: Side, tmp_path: Path) -> None:
         assert {DONE} == {outcome.status for outcome in outcomes}
 
 
+@pytest.mark.scenario(239)
+@pytest.mark.parametrize("done", [0, 2])
+@pytest.mark.parametrize("end", ["closed", "refused"])
+async def test_stopped_after_items_were_done(side: Side, operation: str, done: int, end: str) -> None:
+    """The error of a job that stopped claims that nothing was changed only where nothing was."""
+
+    async def script(exchange: Exchange) -> None:
+        if exchange.number <= done:
+            await exchange.succeed()
+        else:
+            await exchange.send(answer(401, {"detail": "Invalid API Key"}))
+
+    async with (
+        RawServer(script) as server,
+        Job(side.client(server.url), operation, items(operation, 9), concurrency=1) as job,
+    ):
+        await job.take(done)
+        if end == "closed":
+            await job.close()
+        with pytest.raises(BulkStoppedError) as caught:
+            await job.rest()
+    stopped = caught.value
+    done = stopped.done  # closing lets what is under way finish
+    assert ("unknown" if done else "not_applied") == stopped.outcome
+    assert bool(done) is ("Nothing was changed" not in str(stopped))
+    assert str(stopped).startswith(f"stopped with {done} items done. ")
+    assert "not_applied" == stopped.reason.outcome
+
+
 # Ctrl-C on the synchronous side
 
 
