@@ -279,6 +279,7 @@ SCENARIOS: dict[int, tuple[str, str | None]] = {
     261: ("a limit of None, in two places", None),
     262: ("rows outside of the dates that were asked for", None),
     263: ("a cancellation that is not the job's own", None),
+    264: ("a lost connection in the traces of a session", None),
     # The command
     300: ("standard output closed", None),
     301: ("standard output on a full disk", None),

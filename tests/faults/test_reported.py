@@ -1113,3 +1113,26 @@ async def test_a_limit_of_none(side: Side) -> None:
     assert "no connection" in (await failure(side, client, "delete", timeout=Timeout(total=None))).text
     with pytest.raises(OmiError):
         side.client("http://127.0.0.1:9", timeout=Timeout(total=0))
+
+
+@pytest.mark.scenario(264)
+async def test_traces_see_why_a_connection_was_lost() -> None:
+    """Who traces a session of their own reads that the connection was lost, and how."""
+    seen: list[BaseException] = []
+
+    async def note(_session: object, _context: object, params: aiohttp.TraceRequestExceptionParams) -> None:
+        seen.append(params.exception)
+
+    async def script(exchange: Exchange) -> None:
+        exchange.close()
+
+    traces = aiohttp.TraceConfig()
+    traces.on_request_exception.append(note)
+    async with (
+        RawServer(script) as server,
+        aiohttp.ClientSession(trace_configs=[traces]) as session,
+        AsyncOmiClient(KEY, base_url=server.url, session=session, retry=RetryPolicy.never()) as omi,
+    ):
+        with pytest.raises(TransportError):
+            await omi.conversations.delete("conv_1")
+    assert ["the connection was lost (ServerDisconnectedError)"] == [str(error) for error in seen]
