@@ -423,14 +423,16 @@ async def test_a_refused_id_is_not_kept(side: Side, operation: str, tmp_path: Pa
     journal = tmp_path / "job.db"
     async with RawServer(succeed) as server:
         client = side.client(server.url)
-        for expected in (["<key>"], []):
-            async with Job(client, operation, [item(operation, KEY)], journal=journal) as job:
+        for expected in (["<key>", "private words"], []):
+            source = [item(operation, KEY), item(operation, "private words")]
+            async with Job(client, operation, source, journal=journal) as job:
                 outcomes = await job.rest()
-            assert expected == ids(outcomes)
+            assert expected == sorted(ids(outcomes))
             assert all(isinstance(outcome.error, InvalidRequestError) for outcome in outcomes)
             assert KEY not in f"{outcomes} {[str(outcome.error) for outcome in outcomes]}"
         assert 0 == server.connections
-    assert all(b"omi_dev_" not in path.read_bytes() for path in tmp_path.iterdir())
+    for word in (b"omi_dev_", b"private"):
+        assert all(word not in path.read_bytes() for path in tmp_path.iterdir())
 
 
 async def test_a_missing_route_stops_the_job(side: Side, operation: str) -> None:
