@@ -141,7 +141,8 @@ class Memories:
         several whose outcome is unknown may be done in part.
 
         Raises `NotFoundError`, `PaymentRequiredError` for a locked memory, and `ConflictError` for one that the server
-        does not let anybody change.
+        does not let anybody change. On accounts with the newest storage a new `content` may give the memory a new id:
+        after such an update the outcome of a `NotFoundError` is unknown.
 
         Source: https://docs.omi.me (updateMemory) and observed behaviour.
         """

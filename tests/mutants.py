@@ -350,8 +350,8 @@ MUTANTS: list[Mutant] = [
         ),
         (
             "titles of 500 characters refused",
-            "len(plain) > longest:",
-            "len(plain) >= longest:",
+            "length > longest:",
+            "length >= longest:",
             "tests/unit/test_input.py tests/unit/test_protocol.py",
         ),
         (

@@ -70,7 +70,7 @@ def identifier(value: str, name: str) -> str:
 
 
 def text(value: str, name: str, *, longest: int | None = None, strip: bool = False) -> str:
-    """Accept text that is not blank. `longest` counts it as it is given, as the server does; `strip` sends it stripped."""
+    """Accept text that is not blank. `longest` counts it as given, like the server; `strip` sends it stripped."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str, not {kind(value)}")
     plain = str.__str__(value)

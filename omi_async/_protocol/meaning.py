@@ -163,6 +163,8 @@ def _error(request: Request[Any], answer: Answer) -> OmiError:
         retryable = True
     elif status == 404 and raw == _NO_SUCH_ROUTE:
         kind = RouteNotFoundError
+    elif status == 404 and request.may_change_id:
+        outcome = "unknown"
     elif status == 503 and isinstance(detail, dict) and detail.get("retryable") is False:
         retryable = False
     error = kind(

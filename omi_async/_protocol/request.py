@@ -42,6 +42,8 @@ class Request(Generic[T]):
     """The `detail` with which the API says that the record does not exist; None where it is not known."""
     result_if_missing: Callable[[], T] | None = attrs.field(default=None, repr=False)
     """The result if the record is found missing after an attempt that may have removed it."""
+    may_change_id: bool = False
+    """The change may give the record a new id. Then the server, which looks for the old one, misses it afterwards."""
     still_running_on_409: bool = False
     """A conflict after an unanswered attempt means that the server is still working on that attempt."""
     slow: bool = False

@@ -144,7 +144,9 @@ def update_memory(
         tags=arguments.optional(arguments.listed, tags, "tags"),
         category=arguments.optional(arguments.text, category, "category"),
     )
-    return _MEMORIES.update(record_id, changes)
+    request = _MEMORIES.update(record_id, changes)
+    request.may_change_id = content is not None
+    return request
 
 
 @builder
@@ -281,7 +283,8 @@ class AsyncMemories:
         several whose outcome is unknown may be done in part.
 
         Raises `NotFoundError`, `PaymentRequiredError` for a locked memory, and `ConflictError` for one that the server
-        does not let anybody change.
+        does not let anybody change. On accounts with the newest storage a new `content` may give the memory a new id:
+        after such an update the outcome of a `NotFoundError` is unknown.
 
         Source: https://docs.omi.me (updateMemory) and observed behaviour.
         """

@@ -35,6 +35,7 @@ from omi_async import (
     MemoryUpdate,
     NewActionItem,
     NewMemory,
+    OmiError,
     PermissionDeniedError,
     ResponseError,
 )
@@ -736,6 +737,24 @@ def test_no_missing_grant(request_: Any, detail: Any) -> None:
     with pytest.raises(PermissionDeniedError) as caught:
         inside.read(request_, inside.Answer(403, body=json.dumps({"detail": detail}).encode()))
     assert NEW_KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "outcome"),
+    [
+        (("New.", None, None, None), "unknown"),
+        (("New.", "public", None, None), "unknown"),
+        ((None, "public", None, None), "not_applied"),
+        ((None, None, ["a"], "work"), "not_applied"),
+    ],
+)
+def test_a_memory_that_may_have_moved(changes: Any, outcome: str) -> None:
+    """A new text may give a memory a new id. Missed under its old one, it may have been changed."""
+    request_: Any = inside.update_memory("m1", *changes)
+    for document, expected in (({"detail": "Memory not found"}, outcome), ({"detail": "Not Found"}, "not_applied")):
+        with pytest.raises(OmiError) as caught:
+            inside.read(request_, inside.Answer(404, body=json.dumps(document).encode()))
+        assert (expected, False) == (caught.value.outcome, caught.value.retryable)
 
 
 def test_the_token_is_in_no_error() -> None:
