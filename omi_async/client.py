@@ -55,23 +55,21 @@ class AsyncOmiClient:
     way get up to five seconds to finish. Raises `ConfigurationError` for a setting that cannot work.
     """
 
-    conversations: "Room[AsyncConversations]" = Room(
-        "omi_async.resources.conversations:AsyncConversations", of="_retrier"
-    )
+    conversations = Room["AsyncConversations"]("omi_async.resources.conversations:AsyncConversations", of="_retrier")
     """Conversations of the key's user."""
-    memories: "Room[AsyncMemories]" = Room("omi_async.resources.memories:AsyncMemories", of="_retrier")
+    memories = Room["AsyncMemories"]("omi_async.resources.memories:AsyncMemories", of="_retrier")
     """Memories of the key's user."""
-    folders: "Room[AsyncFolders]" = Room("omi_async.resources.folders:AsyncFolders", of="_retrier")
+    folders = Room["AsyncFolders"]("omi_async.resources.folders:AsyncFolders", of="_retrier")
     """Folders of the key's user."""
-    action_items: "Room[AsyncActionItems]" = Room("omi_async.resources.action_items:AsyncActionItems", of="_retrier")
+    action_items = Room["AsyncActionItems"]("omi_async.resources.action_items:AsyncActionItems", of="_retrier")
     """Action items of the key's user."""
-    goals: "Room[AsyncGoals]" = Room("omi_async.resources.goals:AsyncGoals", of="_retrier")
+    goals = Room["AsyncGoals"]("omi_async.resources.goals:AsyncGoals", of="_retrier")
     """Goals of the key's user."""
-    daily_summaries: "Room[AsyncDailySummaries]" = Room(
+    daily_summaries = Room["AsyncDailySummaries"](
         "omi_async.resources.daily_summaries:AsyncDailySummaries", of="_retrier"
     )
     """What Omi made of the user's days."""
-    keys: "Room[AsyncKeys]" = Room("omi_async.resources.keys:AsyncKeys", of="_retrier")
+    keys = Room["AsyncKeys"]("omi_async.resources.keys:AsyncKeys", of="_retrier")
     """API keys of the user."""
 
     def __init__(

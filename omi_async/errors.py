@@ -107,8 +107,11 @@ class OmiError(Exception):
         return str(self)
 
     def __str__(self) -> str:
+        return self._told(with_outcome=self._writes)
+
+    def _told(self, *, with_outcome: bool) -> str:
         parts = [f"{self.operation}: {self.text}" if self.operation else self.text]
-        if self._writes:
+        if with_outcome:
             parts.append(_OUTCOME_SENTENCE[self.outcome])
         if self.from_intermediary:
             parts.append(_INTERMEDIARY)
@@ -172,7 +175,8 @@ class BulkStoppedError(OmiError):
     """A bulk job ended before its input did: every further item would have failed alike, or the job was closed.
 
     `reason` is the error that stopped it. `done` counts the items that were done until then, earlier runs of
-    the same journal included. Run the job again with the same input and journal when the reason is gone.
+    the same journal included. `outcome` speaks of the whole job: it is `"not_applied"` only if no item was changed, or
+    may have been. Run the job again with the same input and journal when the reason is gone.
     """
 
     _writes = False

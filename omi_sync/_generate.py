@@ -125,7 +125,7 @@ def resources(client: Source) -> list[Resource]:
     found = []
     for node in client.public_class("AsyncOmiClient").body:
         match node:
-            case ast.AnnAssign(target=ast.Name(id=name), value=ast.Call(args=[ast.Constant(value=str(home))])):
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(args=[ast.Constant(value=str(home))])):
                 module, old = home.split(":")
                 found.append(Resource(name, module, old))
     return found
@@ -190,7 +190,7 @@ class Facade:
         yield from self._docstring(self.definition)
         for node in self.definition.body[1:]:
             match node:
-                case ast.AnnAssign(target=ast.Name(id=name), value=ast.Call(args=[ast.Constant(value=str(home))])):
+                case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(args=[ast.Constant(value=str(home))])):
                     yield ""
                     yield from self._room(name, home)
                 case ast.Expr(value=ast.Constant(value=str(text))):  # the docstring of an attribute
@@ -205,7 +205,7 @@ class Facade:
         kind = renamed(home.split(":")[1])
         self.names.add("Room")
         self.late.add(f"from .{name} import {kind}")
-        line = f'    {name}: "Room[{kind}]" = Room("omi_sync.{name}:{kind}", of="_bridge")'
+        line = f'    {name} = Room["{kind}"]("omi_sync.{name}:{kind}", of="_bridge")'
         if len(line) > LINE_LIMIT:
             raise RefusedError(f"{self.source.path}: the line of {name} would be too long")
         yield line

@@ -37,25 +37,25 @@ class OmiClient:
     way get up to five seconds to finish. Raises `ConfigurationError` for a setting that cannot work.
     """
 
-    conversations: "Room[Conversations]" = Room("omi_sync.conversations:Conversations", of="_bridge")
+    conversations = Room["Conversations"]("omi_sync.conversations:Conversations", of="_bridge")
     """Conversations of the key's user."""
 
-    memories: "Room[Memories]" = Room("omi_sync.memories:Memories", of="_bridge")
+    memories = Room["Memories"]("omi_sync.memories:Memories", of="_bridge")
     """Memories of the key's user."""
 
-    folders: "Room[Folders]" = Room("omi_sync.folders:Folders", of="_bridge")
+    folders = Room["Folders"]("omi_sync.folders:Folders", of="_bridge")
     """Folders of the key's user."""
 
-    action_items: "Room[ActionItems]" = Room("omi_sync.action_items:ActionItems", of="_bridge")
+    action_items = Room["ActionItems"]("omi_sync.action_items:ActionItems", of="_bridge")
     """Action items of the key's user."""
 
-    goals: "Room[Goals]" = Room("omi_sync.goals:Goals", of="_bridge")
+    goals = Room["Goals"]("omi_sync.goals:Goals", of="_bridge")
     """Goals of the key's user."""
 
-    daily_summaries: "Room[DailySummaries]" = Room("omi_sync.daily_summaries:DailySummaries", of="_bridge")
+    daily_summaries = Room["DailySummaries"]("omi_sync.daily_summaries:DailySummaries", of="_bridge")
     """What Omi made of the user's days."""
 
-    keys: "Room[Keys]" = Room("omi_sync.keys:Keys", of="_bridge")
+    keys = Room["Keys"]("omi_sync.keys:Keys", of="_bridge")
     """API keys of the user."""
 
     def __init__(

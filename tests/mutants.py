@@ -388,6 +388,12 @@ MUTANTS: list[Mutant] = [
     *_of(
         "omi_async/_protocol/raw.py",
         (
+            "NaN and infinity sent",
+            "if isinstance(value, float) and not isfinite(value):",
+            "if False:",
+            "tests/faults/test_hostile.py::test_numbers_beyond_all_bounds",
+        ),
+        (
             "integers that lose digits sent",
             "if isinstance(value, int) and abs(value) > arguments.LARGEST_INTEGER:",
             "if False:",
@@ -745,8 +751,8 @@ MUTANTS: list[Mutant] = [
         "omi_async/_wire/session.py",
         (
             "aiohttp sends a DELETE again",
-            "            pass\n        raise _Lost",
-            "            raise\n        raise _Lost",
+            "        raise lost",
+            "            raise\n        raise lost",
             f"{_SESSION}{_CONNECTION}test_every_answer_is_lost",
         ),
         (
@@ -1114,6 +1120,12 @@ MUTANTS: list[Mutant] = [
             f"{_REPORTS}test_a_refused_id_is_not_kept",
         ),
         (
+            "a key given for an id shown by its outcome",
+            'return "<key>" if is_key(name) else name',
+            "return name",
+            f"{_REPORTS}test_a_refused_id_is_not_kept",
+        ),
+        (
             "an item of an id that was under way left out in silence",
             "return any(self._in_flight.values())",
             "return False",
@@ -1137,6 +1149,18 @@ MUTANTS: list[Mutant] = [
     ),
     *_of(
         "omi_async/_jobs/workers.py",
+        (
+            "a job that changed items says that nothing was changed",
+            'stopped.outcome = "unknown" if changed else reason.outcome',
+            "stopped.outcome = reason.outcome",
+            "tests/faults/test_reported.py::test_stopped_after_items_were_done",
+        ),
+        (
+            "a reason's sentence about its outcome taken for the job's",
+            "reason._told(with_outcome=False) if changed else str(reason)",
+            "str(reason)",
+            "tests/faults/test_reported.py::test_stopped_after_items_were_done",
+        ),
         (
             "a job that was left looks finished",
             "        if self._complete:",

@@ -19,7 +19,7 @@ from operator import length_hint
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from .._late import load
-from .._protocol.arguments import misconfigured
+from .._protocol.arguments import is_key, misconfigured
 from .._protocol.request import Refusal, Request
 from ..errors import InvalidRequestError, RateLimitError
 from ..models.bulk import BulkStatus
@@ -116,6 +116,13 @@ def known_length(items: object) -> int | None:
     return None
 
 
+def _shown(name: object) -> str:
+    """What an outcome shows of an item's id, which may be refused because it is none."""
+    if not isinstance(name, str):
+        return f"<{type(name).__name__}>"
+    return "<key>" if is_key(name) else name
+
+
 class Intake(Generic[R]):
     """Gives the workers their items: each of the input once, never two of one id at the same time."""
 
@@ -195,7 +202,7 @@ class Intake(Generic[R]):
             request = InvalidRequestError(str(request))
         if isinstance(request, InvalidRequestError):
             request.outcome = "not_applied"
-        item = Item(self._position, name if isinstance(name, str) else f"<{type(name).__name__}>", request)
+        item = Item(self._position, _shown(name), request)
         self._position += 1
         return item
 

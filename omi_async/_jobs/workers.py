@@ -141,8 +141,13 @@ class Job(Generic[R]):
 
     def ended_by(self, reason: OmiError) -> BulkStoppedError:
         """The error of a job that ended before its input did."""
-        done = self.tally.counts[BulkStatus.DONE]
-        stopped = BulkStoppedError(f"stopped with {done} items done. {reason}", outcome=reason.outcome)
+        counts = self.tally.counts
+        done = counts[BulkStatus.DONE]
+        changed = any(number for status, number in counts.items() if status is not BulkStatus.FAILED)
+        # Where an item was changed, the reason's sentence about its own outcome would be taken for the job's.
+        why = reason._told(with_outcome=False) if changed else str(reason)
+        stopped = BulkStoppedError(f"stopped with {done} items done. {why}")
+        stopped.outcome = "unknown" if changed else reason.outcome
         stopped.reason, stopped.done = reason, done
         return stopped
 

@@ -49,13 +49,18 @@ def kind(value: object) -> str:
     return name if module == "builtins" else f"{module}.{name}"
 
 
+def is_key(value: str) -> bool:
+    """Whether a text begins like a key, which is never sent, shown or stored as an id."""
+    return _KEY.match(value) is not None
+
+
 def identifier(value: str, name: str) -> str:
     """Accept an id that is one plain segment of a path."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str, not {kind(value)}")
     identity = str.__str__(value)
     if not _ID.fullmatch(identity):
-        if _KEY.match(identity):
+        if is_key(identity):
             raise refused(f"{name} begins like a key; a key is never sent, shown or stored as an id.")
         raise refused(
             f"{name} must be 1 to 128 of the characters A-Z a-z 0-9 _ - . ~, not begin with . or ~, and not both "

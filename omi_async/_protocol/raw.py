@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 from ..models.shared import RawResponse
@@ -67,6 +68,8 @@ def _param(value: str | float) -> str:
         return "true" if value else "false"
     if isinstance(value, int) and abs(value) > arguments.LARGEST_INTEGER:
         raise refused("params must not contain integers beyond 2**53.")
+    if isinstance(value, float) and not isfinite(value):
+        raise refused("params must not contain NaN or infinity.")
     return str(value)
 
 

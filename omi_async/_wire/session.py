@@ -90,9 +90,9 @@ def _guard(authorization: str, origin: URL, *, borrowed: bool) -> aiohttp.Client
             return await handler(request)
         except aiohttp.ClientConnectorError:
             raise
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-            pass
-        raise _Lost
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            lost = _Lost(f"the connection was lost ({type(error).__name__})")  # for those who trace the session
+        raise lost
 
     return guard
 

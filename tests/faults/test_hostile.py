@@ -5,6 +5,7 @@ import enum
 import gc
 import gzip
 import json
+import math
 import os
 import random
 import shutil
@@ -661,9 +662,13 @@ async def test_lengths_beyond_all_bounds(side: Side) -> None:
 
 
 @pytest.mark.scenario(203)
-@pytest.mark.parametrize("number", [10**5000, -(10**20), 2**53 + 1], ids=["long", "negative", "just beyond"])
-async def test_numbers_beyond_all_bounds(number: int) -> None:
-    """Integers that no reader of JSON keeps are refused, however many digits they have."""
+@pytest.mark.parametrize(
+    "number",
+    [10**5000, -(10**20), 2**53 + 1, math.inf, -math.inf, math.nan],
+    ids=["long", "negative", "just beyond", "infinity", "minus infinity", "NaN"],
+)
+async def test_numbers_beyond_all_bounds(number: float) -> None:
+    """Numbers that no reader of JSON keeps are refused, however many digits they have."""
     async with AsyncOmiClient(KEY, base_url="https://127.0.0.1:9") as client:
         with pytest.raises(InvalidRequestError):
             await client.request("GET", "/v1/x", params={"n": number})

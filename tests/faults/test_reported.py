@@ -334,6 +334,35 @@ async def test_one_id_twice_and_resumed(side: Side, tmp_path: Path) -> None:
         assert {DONE} == {outcome.status for outcome in outcomes}
 
 
+@pytest.mark.scenario(239)
+@pytest.mark.parametrize("done", [0, 2])
+@pytest.mark.parametrize("end", ["closed", "refused"])
+async def test_stopped_after_items_were_done(side: Side, operation: str, done: int, end: str) -> None:
+    """The error of a job that stopped claims that nothing was changed only where nothing was."""
+
+    async def script(exchange: Exchange) -> None:
+        if exchange.number <= done:
+            await exchange.succeed()
+        else:
+            await exchange.send(answer(401, {"detail": "Invalid API Key"}))
+
+    async with (
+        RawServer(script) as server,
+        Job(side.client(server.url), operation, items(operation, 9), concurrency=1) as job,
+    ):
+        await job.take(done)
+        if end == "closed":
+            await job.close()
+        with pytest.raises(BulkStoppedError) as caught:
+            await job.rest()
+    stopped = caught.value
+    done = stopped.done  # closing lets what is under way finish
+    assert ("unknown" if done else "not_applied") == stopped.outcome
+    assert bool(done) is ("Nothing was changed" not in str(stopped))
+    assert str(stopped).startswith(f"stopped with {done} items done. ")
+    assert "not_applied" == stopped.reason.outcome
+
+
 # Ctrl-C on the synchronous side
 
 
@@ -877,6 +906,26 @@ def test_hints_can_be_resolved() -> None:
     assert checked > 100
 
 
+@pytest.mark.scenario(254)
+@pytest.mark.parametrize("package", ["omi_async", "omi_sync"])
+def test_hints_of_classes_can_be_resolved(package: str) -> None:
+    """The types of a public class can be read as well, when nothing of it has been used before."""
+    result = run(
+        """
+        import importlib, inspect, sys, typing
+
+        package = importlib.import_module(sys.argv[1])
+        for name in package.__all__:
+            if inspect.isclass(each := getattr(package, name)):
+                typing.get_type_hints(each)
+                print(name)
+        """,
+        package,
+    )
+    assert set(result.check().lines) >= {"ConversationUpdate", "OmiError", "RetryPolicy"}
+    assert any("OmiClient" in name for name in result.lines)
+
+
 @pytest.mark.scenario(255)
 async def test_listings_can_be_closed(side: Side) -> None:
     """A listing is closed as other iterators are; it then ends, and closing it again does nothing."""
@@ -1064,3 +1113,26 @@ async def test_a_limit_of_none(side: Side) -> None:
     assert "no connection" in (await failure(side, client, "delete", timeout=Timeout(total=None))).text
     with pytest.raises(OmiError):
         side.client("http://127.0.0.1:9", timeout=Timeout(total=0))
+
+
+@pytest.mark.scenario(264)
+async def test_traces_see_why_a_connection_was_lost() -> None:
+    """Who traces a session of their own reads that the connection was lost, and how."""
+    seen: list[BaseException] = []
+
+    async def note(_session: object, _context: object, params: aiohttp.TraceRequestExceptionParams) -> None:
+        seen.append(params.exception)
+
+    async def script(exchange: Exchange) -> None:
+        exchange.close()
+
+    traces = aiohttp.TraceConfig()
+    traces.on_request_exception.append(note)
+    async with (
+        RawServer(script) as server,
+        aiohttp.ClientSession(trace_configs=[traces]) as session,
+        AsyncOmiClient(KEY, base_url=server.url, session=session, retry=RetryPolicy.never()) as omi,
+    ):
+        with pytest.raises(TransportError):
+            await omi.conversations.delete("conv_1")
+    assert ["the connection was lost (ServerDisconnectedError)"] == [str(error) for error in seen]

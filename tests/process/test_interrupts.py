@@ -245,6 +245,7 @@ def test_interrupts_at_random_moments(operation: str, figure: Callable[..., None
 
         Transport.send = noted
         client = OmiClient(base_url=url, retry=RetryPolicy(initial=0.01))
+        client.conversations  # loaded here: an import that is interrupted leaves a file to Python, which remarks on it
         numbers = itertools.count()
         delays = queue.SimpleQueue()
 

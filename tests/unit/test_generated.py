@@ -172,9 +172,7 @@ if TYPE_CHECKING:
 class AsyncOmiClient:
     """A client."""
 
-    small_things: "Room[AsyncSmallThings]" = Room(
-        "omi_async.resources.small_things:AsyncSmallThings", of="_retrier"
-    )
+    small_things = Room["AsyncSmallThings"]("omi_async.resources.small_things:AsyncSmallThings", of="_retrier")
     """Things that are small."""
 
     def __init__(
@@ -249,7 +247,7 @@ if TYPE_CHECKING:
 class OmiClient:
     """A client."""
 
-    small_things: "Room[SmallThings]" = Room("omi_sync.small_things:SmallThings", of="_bridge")
+    small_things = Room["SmallThings"]("omi_sync.small_things:SmallThings", of="_bridge")
     """Things that are small."""
 
     def __init__(
@@ -372,7 +370,7 @@ __all__ = [
 
 def test_a_further_resource_needs_no_word_to_the_generator(folder: Path) -> None:
     """An attribute of the client is all that the generator is told of a resource."""
-    first = SOURCE.index("    small_things:")
+    first = SOURCE.index("    small_things =")
     attribute = SOURCE[first : SOURCE.index("    def __init__")]
     source = SOURCE.replace(attribute, attribute + attribute.replace("small", "large").replace("Small", "Large"))
     large = folder / "omi_async" / "resources" / "large_things.py"
@@ -381,7 +379,7 @@ def test_a_further_resource_needs_no_word_to_the_generator(folder: Path) -> None
     assert UNDERSTOOD_RESOURCE.replace("small", "large").replace("Small", "Large") == files["omi_sync/large_things.py"]
     assert UNDERSTOOD_RESOURCE == files["omi_sync/small_things.py"]
     client = files["omi_sync/client.py"]
-    assert '    large_things: "Room[LargeThings]" = Room("omi_sync.large_things:LargeThings", of="_bridge")\n' in client
+    assert '    large_things = Room["LargeThings"]("omi_sync.large_things:LargeThings", of="_bridge")\n' in client
     assert "    from .large_things import LargeThings\n    from .small_things import SmallThings\n" in client
 
 

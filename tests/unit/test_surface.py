@@ -394,7 +394,8 @@ def imports(path: str, *, late_too: bool = False) -> set[str]:
         for node in ast.walk(module):
             match node:
                 case ast.Call(
-                    func=ast.Name(id="load" | "Room" | "import_module"), args=[ast.Constant(value=str(home))]
+                    func=ast.Name(id="load" | "import_module") | ast.Subscript(value=ast.Name(id="Room")),
+                    args=[ast.Constant(value=str(home))],
                 ):
                     yield home.partition(":")[0]
 
