@@ -7,17 +7,21 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import attrs
 import pytest
 
-from omi_async import AsyncOmiClient
-from tests.support import storm, truth
+from omi_async import AsyncOmiClient, BulkStatus
+from tests.support import storm, storm_jobs, truth
 from tests.support.scale import FULL, times
 from tests.support.sides import KEY
 
 _RATE = 0.78
 _CALLS = 100_000
+_RATE_OF_JOBS = 0.3
+_JOBS = 1_000
+_WAYS = [(side, way) for way in ("straight", "session") for side in ("async", "sync")]
 
 
 def _children() -> float:
@@ -35,8 +39,7 @@ def test_fault_storm(figure: Callable[..., None]) -> None:
         truth.process(seed=1, rate=_RATE) as url,
         ProcessPoolExecutor(2, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool,
     ):
-        ways = [(side, way) for way in ("straight", "session") for side in ("async", "sync")]
-        runs = [pool.submit(storm.run, *way, url, times(_CALLS + 4_000) // len(ways)) for way in ways]
+        runs = [pool.submit(storm.run, *way, url, times(_CALLS + 4_000) // len(_WAYS)) for way in _WAYS]
         results = [run.result() for run in runs]
         state = truth.ask(url, [])
     found = sum([found for found, _ in results], Counter[str]())
@@ -70,6 +73,39 @@ def test_fault_storm(figure: Callable[..., None]) -> None:
     assert state["requests"] <= found["attempts"]
     if FULL:  # what the machine did meanwhile for others does not count
         assert 180 > min(seconds, cpu / 2)
+
+
+@pytest.mark.figure
+def test_fault_storm_of_jobs(tmp_path: Path, figure: Callable[..., None]) -> None:
+    """Left, cancelled, interrupted and resumed among faults, jobs report each item that was sent once, and rightly."""
+    began = time.monotonic()
+    with (
+        truth.process(seed=3, rate=_RATE_OF_JOBS) as url,
+        ProcessPoolExecutor(2, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool,
+    ):
+        runs = [pool.submit(storm_jobs.run, *way, url, max(3, times(_JOBS) // len(_WAYS)), tmp_path) for way in _WAYS]
+        results = [run.result() for run in runs]
+        state = truth.ask(url, [])
+    found = sum([found for found, _ in results], Counter[str]())
+    left = storm.Leaks.sum([leaks for _, leaks in results])
+    failings = {name: found[name] for name in storm_jobs.FAILINGS}
+    said = ("jobs", "items", "journals", "complete", "runs", "interrupts", "outcomes", *BulkStatus)
+    figure(
+        "fault storm of jobs",
+        **{name: found[name] for name in said},
+        wire_requests=state["requests"],
+        faults=sum(state["faults"].values()),
+        **failings,
+        **{f"leaked_{name}": count for name, count in attrs.asdict(left).items()},
+        seconds=round(time.monotonic() - began, 1),
+    )
+    assert dict.fromkeys(storm_jobs.FAILINGS, 0) == failings
+    assert storm.Leaks() == left
+    assert (0, 0) == (state["open_connections"], state["in_flight"])
+    assert times(_JOBS) <= found["jobs"]
+    assert min(found[name] for name in BulkStatus) > 0
+    assert found["interrupts"]
+    assert found["journals"] * 0.9 <= found["complete"]
 
 
 @pytest.mark.figure
