@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
@@ -34,8 +34,6 @@ from omi_sync import Bulk, OmiClient
 from tests.support import storm, truth
 from tests.support.clock import SleepyClock
 from tests.support.sides import KEY
-
-ITEMS = 100
 
 Ending = Literal["complete", "left", "cancelled", "cut closing", "interrupted", "client closed", "dropped"]
 
@@ -87,6 +85,8 @@ class Job:
     listed: bool
     """The input is a list, else a generator."""
     draw: random.Random
+    patience: float
+    """Seconds within which something happens to it."""
     wrong: Counter[str] = attrs.field(factory=Counter[str])
     told: list[BulkOutcome[Any]] = attrs.field(factory=list)
     """By all runs."""
@@ -124,7 +124,7 @@ class Job:
         return f"{self.name}-{self.runs}"
 
 
-def job(number: int, name: str, journals: Path, *, items: int = ITEMS) -> Job:
+def job(number: int, name: str, journals: Path, *, items: int) -> Job:
     """The job of that number."""
     draw = random.Random(f"job {number}")
     ids = [f"{'none' if draw.random() < 0.05 else 'conv'}_{name}_{number}_{index}" for index in range(items)]
@@ -141,6 +141,7 @@ def job(number: int, name: str, journals: Path, *, items: int = ITEMS) -> Job:
         draw.choice((1, 4, 4, 16)),
         listed=draw.random() < 0.7,
         draw=draw,
+        patience=items / 500,
     )
 
 
@@ -181,10 +182,10 @@ async def _run_async(told: Job, url: str) -> Run:
             case "complete":
                 await _take(bulk, run, float("inf"))
             case "left" | "dropped":
-                await _take(bulk, run, draw.randrange(ITEMS))
+                await _take(bulk, run, draw.randrange(len(told.ids)))
             case "client closed":
                 taking = asyncio.ensure_future(_take(bulk, run, float("inf")))
-                await asyncio.wait([taking], timeout=draw.uniform(0.0, 0.3))
+                await asyncio.wait([taking], timeout=draw.uniform(0.0, told.patience))
                 run.cut = True
                 await client.aclose()
                 await taking
@@ -192,7 +193,7 @@ async def _run_async(told: Job, url: str) -> Run:
                 # Waiting for an outcome is given up, again and again; then the job goes on.
                 for _ in range(draw.randrange(1, 6)):
                     taking = asyncio.ensure_future(_take(bulk, run, float("inf")))
-                    await asyncio.wait([taking], timeout=draw.uniform(0.0, 0.1))
+                    await asyncio.wait([taking], timeout=draw.uniform(0.0, told.patience / 2))
                     taking.cancel()
                     with suppress(asyncio.CancelledError):
                         await taking
@@ -239,70 +240,84 @@ class Interrupter:
             self.armed = False
             raise KeyboardInterrupt
 
-    def after(self, seconds: float) -> threading.Timer:
-        """Strike then, once it is armed."""
+    @contextmanager
+    def within(self, seconds: float, run: Run) -> Iterator[None]:
+        """Strike after so many seconds, if what is within still goes on then."""
         timer = threading.Timer(seconds, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
         timer.start()
-        return timer
+        try:
+            self.armed = True
+            yield
+        except KeyboardInterrupt:
+            run.interrupts += 1
+        finally:
+            self.armed = False
+            timer.join()
 
     def end(self) -> None:
         signal.signal(signal.SIGINT, self._before)
 
 
-def _take_sync(bulk: Bulk[Any], run: Run, most: float, interrupter: Interrupter | None = None) -> None:
-    """Take outcomes until the job ends, or so many; one that is interrupted may strike until then."""
+def _take_sync(bulk: Bulk[Any], run: Run, most: float) -> None:
+    """Take outcomes until the job ends, or so many."""
     try:
-        if interrupter is not None:
-            interrupter.armed = True
         for outcome in bulk:
             run.outcomes.append(outcome)
             if len(run.outcomes) >= most:
-                break
-        else:
-            run.complete = True
+                return
+        run.complete = True
     except BulkStoppedError:
         pass
-    finally:
-        if interrupter is not None:
-            interrupter.armed = False
 
 
 def _run_sync(told: Job, url: str, interrupter: Interrupter | None) -> Run:
+    with OmiClient(KEY, **told.settings(url)) as client:
+        run = _run_sync_on(client, told, interrupter)
+    run.slots = storm.slots_lost(storm.inner(client))
+    return run
+
+
+def _run_sync_on(client: OmiClient, told: Job, interrupter: Interrupter | None) -> Run:
     run, draw = Run(), told.draw
     ending = told.ending("sync" if interrupter is None else "main thread")
-    with OmiClient(KEY, **told.settings(url)) as client:
-        bulk = told.begin(client)
-        match ending:
-            case "complete":
-                _take_sync(bulk, run, float("inf"))
-            case "left" | "dropped":
-                _take_sync(bulk, run, draw.randrange(ITEMS))
-            case "client closed":
-                run.cut = True
-                closing = threading.Timer(draw.uniform(0.0, 0.3), client.close)
-                closing.start()
-                _take_sync(bulk, run, float("inf"))
-                closing.join()
-            case _:
-                assert interrupter is not None
-                run.cut = True
-                for _ in range(draw.randrange(1, 5)):
-                    timer = interrupter.after(draw.uniform(0.0, 0.1))
-                    try:
-                        _take_sync(bulk, run, float("inf"), interrupter)
-                    except KeyboardInterrupt:
-                        run.interrupts += 1
-                    timer.join()
-                if told.journal is None:
+    bulk = told.begin(client)
+    match ending:
+        case "complete":
+            _take_sync(bulk, run, float("inf"))
+        case "left" | "dropped":
+            _take_sync(bulk, run, draw.randrange(len(told.ids)))
+        case "client closed":
+            run.cut = True
+            closing = threading.Timer(draw.uniform(0.0, told.patience), client.close)
+            closing.start()
+            _take_sync(bulk, run, float("inf"))
+            closing.join()
+        case _:
+            assert interrupter is not None
+            run.cut = True
+            for _ in range(draw.randrange(1, 5)):
+                with interrupter.within(draw.uniform(0.0, told.patience / 2), run):
                     _take_sync(bulk, run, float("inf"))
-        if ending == "dropped":
-            target = bulk._target
-            run.outcomes += client._bridge.run(_forgotten(target))
-            bulk.close()
-        else:
-            bulk.close()
-            run.outcomes += bulk.unclaimed
-    run.slots = storm.slots_lost(storm.inner(client))
+            # What was under way has ended: it is all there, whether the job is closed then or goes on.
+            match draw.choice(("goes on", "closing is interrupted", "as it is")):
+                case "goes on":
+                    _take_sync(bulk, run, float("inf"))
+                case "closing is interrupted":
+                    _take_sync(bulk, run, len(run.outcomes) + 1)
+                    with interrupter.within(draw.uniform(0.0, 0.002), run):
+                        bulk.close()
+                    run.outcomes += bulk.unclaimed
+                    return run
+                case _:
+                    run.outcomes += bulk.unclaimed
+                    return run
+    if ending == "dropped":
+        target = bulk._target
+        run.outcomes += client._bridge.run(_forgotten(target))
+        bulk.close()
+    else:
+        bulk.close()
+        run.outcomes += bulk.unclaimed
     return run
 
 
@@ -376,12 +391,12 @@ def _wrong(told: Job, outcome: BulkOutcome[Any], record: dict[str, Any], *, once
 class _Storm:
     """The jobs of one process."""
 
-    def __init__(self, name: str, url: str, jobs: int, journals: Path) -> None:
+    def __init__(self, name: str, url: str, jobs: int, items: int, journals: Path) -> None:
         self.found: Counter[str] = Counter()
         self.slots = 0
         self._url = url
         self._lock = threading.Lock()
-        self._jobs = [job(number, name, journals) for number in range(jobs)]
+        self._jobs = [job(number, name, journals, items=items) for number in range(jobs)]
 
     async def asynchronous(self) -> None:
         waiting = iter(self._jobs)
@@ -436,11 +451,11 @@ class _Storm:
         return over
 
 
-def run(side: str, way: str, url: str, jobs: int, journals: Path) -> tuple[Counter[str], storm.Leaks]:
-    """So many jobs from one side, straight or through aiohttp's session, judged; and what was left behind."""
+def run(side: str, way: str, url: str, jobs: int, items: int, journals: Path) -> tuple[Counter[str], storm.Leaks]:
+    """So many jobs from one side, straight or through the session, judged; and what was left behind."""
     storm.prepare(way)
     with storm.watched() as leaks:
-        work = _Storm(f"{side}-{way}", url, jobs, journals)
+        work = _Storm(f"{side}-{way}", url, jobs, items, journals)
         if side == "async":
             asyncio.run(work.asynchronous())
         else:
