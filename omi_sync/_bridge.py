@@ -80,7 +80,7 @@ class Bridge(Generic[T]):
         thread: _LoopThread | None = None
         try:
             thread = self._serving()
-            thread.submit(handoff.start, copy_context())
+            thread.submit(handoff.start, thread, context=copy_context())
             handoff.wait(thread)
         except BaseException:
             # Ctrl-C, most often: the request must not go on behind the caller's back.
@@ -160,6 +160,8 @@ class _LoopThread:
         self.started = False
         self.finished = False
         """The target was closed in good order."""
+        self.ending = False
+        """The loop begins nothing any more: what would begin now might be left in the middle."""
         self._target = target
         self._problem: OmiError | None = None
         self._starting = threading.Lock()
@@ -203,10 +205,10 @@ class _LoopThread:
         """Whether it was not started and, from now on, never will be."""
         return self._thread.ident is None and self._starting.acquire(blocking=False)
 
-    def submit(self, function: Callable[[], None], context: Context | None = None) -> None:
+    def submit(self, function: Callable[..., None], *args: object, context: Context | None = None) -> None:
         """Have the loop call a function soon."""
         try:
-            self.loop.call_soon_threadsafe(function, context=context)
+            self.loop.call_soon_threadsafe(function, *args, context=context)
         except RuntimeError:
             ended = ClientClosedError("the client is closed.", outcome="not_applied")
         else:
@@ -246,6 +248,7 @@ class _LoopThread:
         ending = asyncio.all_tasks() - {asyncio.current_task()}
         if ending:
             await asyncio.wait(ending, timeout=INTERRUPT_GRACE)
+        self.ending = True
 
 
 class _Lookups(ThreadPoolExecutor):
@@ -308,8 +311,14 @@ class _Handoff(Generic[R]):
         self._done = threading.Lock()
         self._done.acquire()
 
-    def start(self) -> None:
-        if self._coroutine is not None:
+    def start(self, thread: _LoopThread) -> None:
+        if self._coroutine is None:
+            return
+        if thread.ending:
+            self._give_up()
+            self.error = ClientClosedError("the client is closed.", outcome="not_applied")
+            self._end()
+        else:
             self.task = _task(self._main(self._coroutine), loop=asyncio.get_running_loop())
 
     async def _main(self, coroutine: Coroutine[Any, Any, R]) -> None:
@@ -329,9 +338,12 @@ class _Handoff(Generic[R]):
         else:
             self.error = None
         finally:
-            self._done.release()
-            if self._feed is not None:
-                self._feed.wake()
+            self._end()
+
+    def _end(self) -> None:
+        self._done.release()
+        if self._feed is not None:
+            self._feed.wake()
 
     def wait(self, thread: _LoopThread) -> None:
         while not (self._done.acquire(timeout=_POLL) if self._feed is None else self._serve(self._feed)):
@@ -359,6 +371,8 @@ class _Handoff(Generic[R]):
         self._give_up()
 
     def _cancel(self) -> None:
+        if hasattr(self, "error"):
+            return
         if self._coroutine is None:
             self.task.cancel()
         else:

@@ -29,18 +29,18 @@ from omi_sync import OmiClient, _bridge
 from tests.support import storm, truth
 from tests.support.clock import VirtualClock
 from tests.support.inside import Answer
-from tests.support.operations import BY_NAME
+from tests.support.operations import BY_NAME, Asked, Record
 from tests.support.raw import Exchange, RawServer, answer, in_thread
 from tests.support.scale import times
 from tests.support.sides import KEY, Side
 from tests.support.truth import CHOICES, Choice, Truth
 
 
-def _fault(asked: truth.Asked, name: str, moment: str = "before") -> Choice:
+def _fault(asked: Asked, name: str, moment: str = "before") -> Choice:
     return next(choice for choice in CHOICES[asked.operation.name] if (choice[0].name, choice[1]) == (name, moment))
 
 
-def _always(name: str, moment: str = "before") -> Callable[[truth.Asked], Choice]:
+def _always(name: str, moment: str = "before") -> Callable[[Asked], Choice]:
     return lambda asked: _fault(asked, name, moment)
 
 
@@ -386,7 +386,7 @@ async def test_slot_of_a_late_call(operation: str, clock: VirtualClock) -> None:
 @pytest.mark.scenario(179)
 async def test_nothing_is_kept(side: Side, monkeypatch: pytest.MonkeyPatch, figure: Callable[..., None]) -> None:
     """A million calls on as many ids leave no object behind."""
-    body = truth.Asked(BY_NAME["conversations.delete"], "any", {}, truth.Record(True)).body()
+    body = Asked(BY_NAME["conversations.delete"], "any", {}, Record(True)).body()
     missing = Answer(404, body=b'{"detail":"Conversation not found"}')
     count = 0
 

@@ -33,10 +33,11 @@ from omi_async.retry import Budget
 from omi_sync import OmiClient
 from tests.support import storm
 from tests.support.clock import VirtualClock
+from tests.support.operations import Asked
 from tests.support.raw import in_thread
 from tests.support.scale import times
 from tests.support.sides import KEY
-from tests.support.truth import CHOICES, Asked, Choice, Truth, ask
+from tests.support.truth import CHOICES, Choice, Truth, ask
 
 _ATTEMPTS = 3
 _CONNECTIONS = 4

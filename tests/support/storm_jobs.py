@@ -298,19 +298,13 @@ def _run_sync_on(client: OmiClient, told: Job, interrupter: Interrupter | None) 
             for _ in range(draw.randrange(1, 5)):
                 with interrupter.within(draw.uniform(0.0, told.patience / 2), run):
                     _take_sync(bulk, run, float("inf"))
-            # What was under way has ended: it is all there, whether the job is closed then or goes on.
-            match draw.choice(("goes on", "closing is interrupted", "as it is")):
+            match draw.choice(("goes on", "closing is interrupted", "is closed")):
                 case "goes on":
                     _take_sync(bulk, run, float("inf"))
                 case "closing is interrupted":
                     _take_sync(bulk, run, len(run.outcomes) + 1)
                     with interrupter.within(draw.uniform(0.0, 0.002), run):
                         bulk.close()
-                    run.outcomes += bulk.unclaimed
-                    return run
-                case _:
-                    run.outcomes += bulk.unclaimed
-                    return run
     if ending == "dropped":
         target = bulk._target
         run.outcomes += client._bridge.run(_forgotten(target))
