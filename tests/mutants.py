@@ -1267,7 +1267,7 @@ MUTANTS: list[Mutant] = [
         (
             "two threads of one client serve",
             "if not self._claim.acquire(blocking=False):\n            return\n",
-            "",
+            "self._claim.acquire(blocking=False)\n",
             "tests/faults/test_reported.py::test_interrupted_while_the_thread_starts",
         ),
         (
