@@ -67,11 +67,11 @@ def test_fault_storm(figure: Callable[..., None]) -> None:
     assert storm.Leaks() == left
     assert (0, 0, 0) == (state["open_connections"], state["in_flight"], state["canary"])
     assert times(_CALLS) <= found["calls"]
-    assert (150_000 if FULL else times(_CALLS)) <= faults
+    assert (140_000 if FULL else times(_CALLS)) <= faults
     assert 25 <= len(kinds)
     assert state["requests"] <= found["attempts"]
     if FULL:  # what the machine did meanwhile for others does not count
-        assert 180 > min(seconds, cpu / 2)
+        assert 300 > min(seconds, cpu / 2)
 
 
 @pytest.mark.figure
