@@ -196,6 +196,8 @@ class Call(Generic[T]):
         self.attempts = 0
         self.maybe_applied = maybe_applied
         """Whether an attempt may have been carried out, in this run or an earlier one."""
+        self.sent = False
+        """Whether a request may have left, whatever became of it."""
         self.operation = request.operation
         self._request = request
         self._transport = retrier.transport
@@ -261,7 +263,9 @@ class Call(Generic[T]):
                 self._gates[0].refuse(spent)
             return result
         finally:
-            if not self._last.connected:
+            if self._last.connected:
+                self.sent = True
+            else:
                 for gate, moment in zip(self._gates, counted, strict=True):
                     gate.unsent(moment)
         if isinstance(failure, RateLimitError):

@@ -80,7 +80,7 @@ class Bridge(Generic[T]):
         thread: _LoopThread | None = None
         try:
             thread = self._serving()
-            thread.submit(handoff.start, copy_context())
+            thread.submit(handoff.start, thread, context=copy_context())
             handoff.wait(thread)
         except BaseException:
             # Ctrl-C, most often: the request must not go on behind the caller's back.
@@ -160,38 +160,46 @@ class _LoopThread:
         self.started = False
         self.finished = False
         """The target was closed in good order."""
+        self.ending = False
+        """The loop begins nothing any more: what would begin now might be left in the middle."""
         self._target = target
         self._problem: OmiError | None = None
-        self._starting = threading.Lock()
+        self._claim = threading.Lock()  # taken by the thread that serves, or by who closes without one
         self._ready = threading.Event()
         self._stop = asyncio.Event()
-        self._thread = threading.Thread(target=self._main, name=f"omi-sync-{next(_numbers)}", daemon=True)
+        self._thread: threading.Thread | None = None  # the one that serves
 
     @property
     def ident(self) -> int | None:
-        return self._thread.ident
+        return None if self._thread is None else self._thread.ident
 
     def is_alive(self) -> bool:
         # While the program ends, threads like this one stand still without ending.
-        return self._thread.is_alive() and not sys.is_finalizing()
+        return self._runs() and not sys.is_finalizing()
+
+    def _runs(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
 
     def died(self) -> bool:
         # Another thread may be just about to start it.
-        return self._ready.wait(_CLOSE_LIMIT) and not self._thread.is_alive()
+        return self._ready.wait(_CLOSE_LIMIT) and not self._runs()
 
     def start(self) -> None:
         """Start it unless somebody has, and wait until it serves."""
-        if self._starting.acquire(blocking=False):
-            try:
+        me = threading.get_ident()
+        try:
+            if self.__dict__.setdefault("_starter", me) == me:
+                thread = threading.Thread(target=self._main, name=f"omi-sync-{next(_numbers)}", daemon=True)
                 # In an empty context: nothing of the first caller's is seen by the calls of others.
-                Context().run(self._thread.start)
-            except RuntimeError:
-                self._problem = _without_thread()
-                self._ready.set()
-            except BaseException:
-                if self._thread.ident is None:
-                    self._starting.release()
-                raise
+                Context().run(thread.start)
+        except RuntimeError:
+            self._problem = _without_thread()
+            self._ready.set()
+        except BaseException:
+            # Nobody can tell whether that one runs. The next caller starts another, and the first of them serves.
+            if self.__dict__.get("_starter") == me:
+                self.__dict__.pop("_starter", None)
+            raise
         while not self._ready.wait(_POLL):
             if sys.is_finalizing():
                 raise ClientClosedError("the program is ending.", outcome="not_applied")
@@ -200,13 +208,18 @@ class _LoopThread:
         self.started = True
 
     def stays_unstarted(self) -> bool:
-        """Whether it was not started and, from now on, never will be."""
-        return self._thread.ident is None and self._starting.acquire(blocking=False)
+        """Whether no thread serves and, from now on, none ever will."""
+        if not self._claim.acquire(blocking=False):
+            return False
+        self.finished = True
+        self._problem = ClientClosedError("the client is closed.", outcome="not_applied")  # for who just starts one
+        self._ready.set()
+        return True
 
-    def submit(self, function: Callable[[], None], context: Context | None = None) -> None:
+    def submit(self, function: Callable[..., None], *args: object, context: Context | None = None) -> None:
         """Have the loop call a function soon."""
         try:
-            self.loop.call_soon_threadsafe(function, context=context)
+            self.loop.call_soon_threadsafe(function, *args, context=context)
         except RuntimeError:
             ended = ClientClosedError("the client is closed.", outcome="not_applied")
         else:
@@ -220,9 +233,13 @@ class _LoopThread:
             self.submit(self._stop.set)
 
     def join(self, timeout: float) -> None:
-        self._thread.join(timeout)
+        if self._thread is not None:
+            self._thread.join(timeout)
 
     def _main(self) -> None:
+        if not self._claim.acquire(blocking=False):
+            return
+        self._thread = threading.current_thread()
         try:
             with asyncio.Runner() as runner:
                 runner.run(self._serve())
@@ -246,6 +263,7 @@ class _LoopThread:
         ending = asyncio.all_tasks() - {asyncio.current_task()}
         if ending:
             await asyncio.wait(ending, timeout=INTERRUPT_GRACE)
+        self.ending = True
 
 
 class _Lookups(ThreadPoolExecutor):
@@ -308,8 +326,14 @@ class _Handoff(Generic[R]):
         self._done = threading.Lock()
         self._done.acquire()
 
-    def start(self) -> None:
-        if self._coroutine is not None:
+    def start(self, thread: _LoopThread) -> None:
+        if self._coroutine is None:
+            return
+        if thread.ending:
+            self._give_up()
+            self.error = ClientClosedError("the client is closed.", outcome="not_applied")
+            self._end()
+        else:
             self.task = _task(self._main(self._coroutine), loop=asyncio.get_running_loop())
 
     async def _main(self, coroutine: Coroutine[Any, Any, R]) -> None:
@@ -329,9 +353,12 @@ class _Handoff(Generic[R]):
         else:
             self.error = None
         finally:
-            self._done.release()
-            if self._feed is not None:
-                self._feed.wake()
+            self._end()
+
+    def _end(self) -> None:
+        self._done.release()
+        if self._feed is not None:
+            self._feed.wake()
 
     def wait(self, thread: _LoopThread) -> None:
         while not (self._done.acquire(timeout=_POLL) if self._feed is None else self._serve(self._feed)):
@@ -359,6 +386,8 @@ class _Handoff(Generic[R]):
         self._give_up()
 
     def _cancel(self) -> None:
+        if hasattr(self, "error"):
+            return
         if self._coroutine is None:
             self.task.cancel()
         else:

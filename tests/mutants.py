@@ -600,8 +600,8 @@ MUTANTS: list[Mutant] = [
         ),
         (
             "a request counted that did not leave",
-            "if not self._last.connected:\n                for gate",
-            "if False:\n                for gate",
+            "if self._last.connected:\n                self.sent = True",
+            "if True:\n                self.sent = True",
             f"{_REPORTS}test_what_did_not_leave_is_not_counted",
         ),
         (
@@ -1182,9 +1182,15 @@ MUTANTS: list[Mutant] = [
         ),
         (
             "a request that was cut off not reported",
-            "if call is None or not call.maybe_applied:",
+            "if call is None or not (call.sent or call.maybe_applied):",
             "if True:",
             f"{_BULK}test_cancelled_while_closing",
+        ),
+        (
+            "an item cut off between its attempts forgotten",
+            "self._held_back.appendleft(item._replace(attempts=attempts, failure=failure))",
+            "self._held_back.appendleft(item)",
+            "tests/faults/test_reported.py::test_cut_off_between_attempts",
         ),
         (
             "closing that is cut short does not wait for what was sent",
@@ -1289,9 +1295,15 @@ MUTANTS: list[Mutant] = [
             f"{_THREADS}test_dead_loop_is_not_waited_for",
         ),
         (
+            "two threads of one client serve",
+            "if not self._claim.acquire(blocking=False):\n            return\n",
+            "self._claim.acquire(blocking=False)\n",
+            "tests/faults/test_reported.py::test_interrupted_while_the_thread_starts",
+        ),
+        (
             "context variables lost",
-            "thread.submit(handoff.start, copy_context())",
-            "thread.submit(handoff.start, Context())",
+            "thread.submit(handoff.start, thread, context=copy_context())",
+            "thread.submit(handoff.start, thread, context=Context())",
             "tests/process/test_context.py::test_context_of_the_caller",
         ),
         (

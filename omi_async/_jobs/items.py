@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 from .._late import load
 from .._protocol.arguments import is_key, misconfigured
 from .._protocol.request import Refusal, Request
-from ..errors import InvalidRequestError, RateLimitError
+from ..errors import InvalidRequestError, OmiError
 from ..models.bulk import BulkStatus
 
 if TYPE_CHECKING:
@@ -58,9 +58,9 @@ class Item(NamedTuple):
     request: Request[Any] | InvalidRequestError
     maybe_applied: bool = False
     attempts: int = 0
-    """Requests that were throttled."""
-    failure: RateLimitError | None = None
-    """The error that throttled it last."""
+    """Of requests that were throttled, or refused before the rest of the call was cut off."""
+    failure: OmiError | None = None
+    """The error that throttled it last, or says that it was cut off."""
 
     @property
     def journalled_id(self) -> str:

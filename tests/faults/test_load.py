@@ -29,18 +29,19 @@ from omi_sync import OmiClient, _bridge
 from tests.support import storm, truth
 from tests.support.clock import VirtualClock
 from tests.support.inside import Answer
+from tests.support.operations import BY_NAME, Asked, Record
 from tests.support.raw import Exchange, RawServer, answer, in_thread
 from tests.support.scale import times
 from tests.support.sides import KEY, Side
 from tests.support.truth import CHOICES, Choice, Truth
 
 
-def _fault(method: str, name: str, moment: str = "before") -> Choice:
-    return next(choice for choice in CHOICES[method] if (choice[0].name, choice[1]) == (name, moment))
+def _fault(asked: Asked, name: str, moment: str = "before") -> Choice:
+    return next(choice for choice in CHOICES[asked.operation.name] if (choice[0].name, choice[1]) == (name, moment))
 
 
-def _always(name: str, moment: str = "before") -> Callable[[truth.Asked], Choice]:
-    return lambda asked: _fault(asked.method, name, moment)
+def _always(name: str, moment: str = "before") -> Callable[[Asked], Choice]:
+    return lambda asked: _fault(asked, name, moment)
 
 
 async def _no_wait(seconds: float) -> None:
@@ -225,7 +226,7 @@ async def test_budget_under_load(side: Side, figure: Callable[..., None]) -> Non
 
     async with Truth(seed=3) as server:
         server.script = lambda asked: (
-            _fault(asked.method, "500") if random.Random(f"{asked.id}/{asked.record.requests}").random() < 0.2 else None
+            _fault(asked, "500") if random.Random(f"{asked.id}/{asked.record.requests}").random() < 0.2 else None
         )
         client = side.client(server.url, retry=RetryPolicy(sleep=note))
         budget = storm.inner(client)._retrier.budget
@@ -250,7 +251,7 @@ async def test_budget_given_back(side: Side, operation: str) -> None:
         await asyncio.sleep(0)
 
     async with Truth() as server:
-        server.script = lambda asked: _fault(asked.method, "500") if asked.record.requests == 1 else None
+        server.script = lambda asked: _fault(asked, "500") if asked.record.requests == 1 else None
         client = side.client(server.url, retry=RetryPolicy(sleep=note))
         budget = storm.inner(client)._retrier.budget
         await _outcomes(client, operation, _ids(30))
@@ -385,7 +386,7 @@ async def test_slot_of_a_late_call(operation: str, clock: VirtualClock) -> None:
 @pytest.mark.scenario(179)
 async def test_nothing_is_kept(side: Side, monkeypatch: pytest.MonkeyPatch, figure: Callable[..., None]) -> None:
     """A million calls on as many ids leave no object behind."""
-    body = truth.Asked("DELETE", "any", {}, truth.Record(True)).body()
+    body = Asked(BY_NAME["conversations.delete"], "any", {}, Record(True)).body()
     missing = Answer(404, body=b'{"detail":"Conversation not found"}')
     count = 0
 

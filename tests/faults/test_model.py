@@ -33,15 +33,17 @@ from omi_async.retry import Budget
 from omi_sync import OmiClient
 from tests.support import storm
 from tests.support.clock import VirtualClock
+from tests.support.operations import Asked
 from tests.support.raw import in_thread
 from tests.support.scale import times
 from tests.support.sides import KEY
-from tests.support.truth import CHOICES, Asked, Choice, Truth, ask
+from tests.support.truth import CHOICES, Choice, Truth, ask
 
 _ATTEMPTS = 3
 _CONNECTIONS = 4
 
-_EVERY_CHOICE = sorted({choice for choices in CHOICES.values() for choice in choices}, key=lambda c: (c[0].name, c[1]))
+_OPERATIONS = ("conversations.update", "conversations.delete")
+_EVERY_CHOICE = sorted({choice for name in _OPERATIONS for choice in CHOICES[name]}, key=lambda c: (c[0].name, c[1]))
 _SLOW = [choice for choice in _EVERY_CHOICE if choice[0].ending in ("stall", "trickle")]
 _REFUSALS = [choice for choice in _EVERY_CHOICE if choice[0].moments == ("before",)]
 _OPEN = [choice for choice in _EVERY_CHOICE if choice not in _SLOW and choice not in _REFUSALS]
@@ -81,7 +83,7 @@ class _Machine(RuleBasedStateMachine):
 
     def _pick(self, asked: Asked) -> Choice | None:
         choice = self.faults.popleft() if self.faults else None
-        return choice if choice in CHOICES[asked.method] else None
+        return choice if choice in CHOICES[asked.operation.name] else None
 
     def _make(self, attempts: int) -> AsyncOmiClient | OmiClient:
         return self.make(
@@ -167,7 +169,7 @@ class _Machine(RuleBasedStateMachine):
         record = self.server.record(name)
         assert 1 >= record.deletions
         assert 0 == state["canary"]
-        return record.exists, record.title, record.discarded
+        return record.exists, record.value("title", "Before"), record.value("discarded", False)
 
     def compare(self, operation: str, name: str, fields: dict[str, Any], before: State, told: object) -> None:
         earlier, was_closed = self.last_requests, self.was_closed
@@ -179,7 +181,7 @@ class _Machine(RuleBasedStateMachine):
                 assert (0, before) == (sent, after)
             case asyncio.CancelledError() | ClientClosedError(outcome="unknown"):
                 assert after in (before, applied, half)
-            case NotFoundError(outcome="not_applied"):
+            case NotFoundError(outcome="not_applied", from_intermediary=False):
                 assert not before[0]
                 assert before == after
             case OmiError(outcome="not_applied"):

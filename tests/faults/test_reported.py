@@ -136,6 +136,33 @@ async def test_cancelled_again_and_again(operation: str, way: str) -> None:
         await asyncio.wait_for(closed.wait(), 30)
 
 
+async def test_cut_off_between_attempts(operation: str) -> None:
+    """An item that was refused and waits for its next attempt is reported, though its job is cut off."""
+
+    async def refuse(exchange: Exchange) -> None:
+        await exchange.send(answer(403, "<html>", headers={"Content-Type": "text/html"}))
+
+    async def wait(seconds: float) -> None:
+        await asyncio.Event().wait()
+
+    async with (
+        RawServer(refuse) as server,
+        AsyncOmiClient(KEY, base_url=server.url, retry=RetryPolicy(sleep=wait)) as omi,
+    ):
+        job = many(omi, operation)(items(operation, 3), concurrency=1)
+        waiting = asyncio.ensure_future(anext(job))
+        await until(lambda: bool(omi._transport._waiting))
+        closing = asyncio.ensure_future(job.aclose())
+        await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.gather(closing, return_exceptions=True)
+        outcome = await waiting
+        assert ("conv_0", BulkStatus.FAILED, 1) == (outcome.id, outcome.status, outcome.attempts)
+        assert ["conv_0"] == names(server)
+        with pytest.raises(BulkStoppedError):
+            await anext(job)
+
+
 @pytest.mark.scenario(232)
 async def test_two_consumers(side: Side, operation: str) -> None:
     """Two tasks, or two threads, that iterate over one job share its outcomes: none is lost, none comes twice."""
@@ -382,6 +409,35 @@ class Interrupted:
 
     def __exit__(self, *_: object) -> None:
         self.omi.close()
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_interrupted_while_the_thread_starts(monkeypatch: pytest.MonkeyPatch, late: bool) -> None:
+    """Ctrl-C while the loop's thread is started leaves one that serves at most, and a client that works and closes."""
+    name = "_start_joinable_thread" if sys.version_info >= (3, 13) else "_start_new_thread"
+    start, held = getattr(threading, name), threading.Event()
+
+    def interrupted(bootstrap: Callable[..., None], *args: Any, **named: Any) -> None:
+        def run(*args: Any) -> None:
+            held.wait(10)
+            bootstrap(*args)
+
+        monkeypatch.undo()
+        start(run, *args, **named)
+        if not late:
+            held.set()
+        raise KeyboardInterrupt
+
+    with in_thread(RawServer(succeed)) as server, OmiClient(KEY, base_url=server.url) as omi:
+        monkeypatch.setattr(threading, name, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            omi.conversations.delete("conv_0")
+        omi.conversations.delete("conv_1")
+        held.set()
+        assert 2 == len(list(omi.conversations.delete_many(["conv_2", "conv_3"])))
+    for thread in [thread for thread in threading.enumerate() if thread.name.startswith("omi-sync")]:
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 @pytest.mark.scenario(240)
