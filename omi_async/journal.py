@@ -291,7 +291,11 @@ class Journal:
             _make(self._file)
             lock = _lock(self._file)
             is_alone = _identity(self._wal) is None  # SQLite would make one
-            connection = sqlite3.connect(self._file, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+            # Statements are not kept: one that lives on, as in a frame that something holds, would keep the closed file
+            # locked.
+            connection = sqlite3.connect(
+                self._file, timeout=_PATIENCE, isolation_level=None, check_same_thread=False, cached_statements=0
+            )
             # Held until it is closed or the process is gone; also keeps the WAL's index out of shared memory.
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             connection.execute("PRAGMA synchronous = FULL")

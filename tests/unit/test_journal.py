@@ -304,6 +304,23 @@ async def test_nothing_is_read_of_a_new_journal(path: Path) -> None:
     assert [] == statements + more
 
 
+async def test_closed_while_something_holds_frames(path: Path) -> None:
+    """What looks at other threads' frames, as debuggers do, keeps no file open that was closed."""
+    frames: list[object] = []
+    threading.setprofile(lambda frame, _, __: frames.append(frame))
+    try:
+        journal = Journal(path, job="delete")
+        await intend(journal, 0)
+        await settle(journal, 0)
+        await journal.aclose()
+    finally:
+        threading.setprofile(None)
+    assert frames
+    other = sqlite3.connect(path, isolation_level=None, timeout=0.0)
+    other.execute("BEGIN EXCLUSIVE")
+    other.close()
+
+
 async def test_cancelled_writers(path: Path) -> None:
     """Tasks that are cancelled while they wait for the disk take nothing from the others, nor from the file."""
     journal = Journal(path, job="delete")
