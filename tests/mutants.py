@@ -356,8 +356,8 @@ MUTANTS: list[Mutant] = [
         ),
         (
             "titles of 500 characters refused",
-            "length > longest:",
-            "length >= longest:",
+            "    if length > longest:",
+            "    if length >= longest:",
             "tests/unit/test_input.py tests/unit/test_protocol.py",
         ),
         (

@@ -79,11 +79,17 @@ def text(value: str, name: str, *, longest: int | None = None, strip: bool = Fal
         plain = plain.strip()
     if not any(map(_is_seen, plain)):
         raise refused(f"{name} must not be blank.")
-    if longest is not None and length > longest:
-        raise refused(f"{name} must be at most {longest} characters, not {length}.")
+    if longest is not None:
+        check_length(length, name, longest)
     if _SURROGATE.search(plain):
         raise refused(f"{name} must not contain lone surrogates: they are not text.")
     return plain
+
+
+def check_length(length: int, name: str, longest: int) -> None:
+    """Refuse a text of more characters."""
+    if length > longest:
+        raise refused(f"{name} must be at most {longest} characters, not {length}.")
 
 
 def _is_seen(character: str) -> bool:

@@ -71,7 +71,9 @@ class ConversationUpdate:
 def _title(title: str) -> str:
     # Older servers store a blank title as "", newer ones store padded ones stripped: stripped is right on all. So its
     # length counts stripped as well.
-    return arguments.text(arguments.text(title, "title", strip=True), "title", longest=_TITLE_LENGTH)
+    stripped = arguments.text(title, "title", strip=True)
+    arguments.check_length(len(stripped), "title", _TITLE_LENGTH)
+    return stripped
 
 
 @builder
