@@ -36,7 +36,8 @@ class Sandbox:
     *clock* tells the time. Likewise it may make *read_limit* reads of conversations an hour,
     *transcript_limit* of them with transcripts: any number unless you say so, 60 and 25 on the real server.
     Other limits of the server grow and shrink with these. *generation* chooses the server that is played:
-    the `"newest"`, or the one of `"2026-05"`, which others may still run. Use it as a context manager, or
+    the `"newest"`, or the one of `"2026-05"`, which others may still run. Without *keep_alive* each
+    connection ends with its answer, so that a client leaves none behind. Use it as a context manager, or
     start and close it yourself.
 
     Raises ValueError for a host that is not loopback, for a port, limit or window out of range, and for an
@@ -59,6 +60,7 @@ class Sandbox:
         read_limit: int | None = None,
         transcript_limit: int | None = None,
         generation: Literal["newest", "2026-05"] = "newest",
+        keep_alive: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         addresses = loopback(host)
@@ -76,6 +78,7 @@ class Sandbox:
         if generation not in {"newest", "2026-05"}:
             raise ValueError("generation must be 'newest' or '2026-05'")
         self._port = port
+        self._keep_alive = keep_alive
         lenient = generation == "newest"
         self._conversations = Store(
             seeds.conversations() if conversations is None else conversations,
@@ -214,7 +217,7 @@ class Sandbox:
             raise RuntimeError("This sandbox is closed; make a new one.")
         if self._listener is not None:
             raise RuntimeError("This sandbox is started already.")
-        self._listener = Listener(self._api, self._allowance, self._faults, self._requests)
+        self._listener = Listener(self._api, self._allowance, self._faults, self._requests, keep_alive=self._keep_alive)
         try:
             port = await self._listener.start(self._bind_host, self._port)
         except BaseException:
@@ -290,6 +293,8 @@ class Sandbox:
 
     def reset(self) -> None:
         """Hold again what it held in the beginning: no requests, no faults, and every window is open."""
+        if self._listener is not None:
+            self._listener.reset()
         for store in self._stores:
             store.reset()
         self._keys.clear()

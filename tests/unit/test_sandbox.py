@@ -877,6 +877,19 @@ class TestReset:
             assert Sandbox().conversations == kept
             assert (0, []) == (limited.sandbox.pending_faults, limited.sandbox.requests)
 
+    async def test_what_is_delayed_is_not_carried_out(self, call: Caller) -> None:
+        """A request that still waits is for what was there before: it is dropped, and later ones are answered."""
+        call.sandbox.fail(delay=0.1)
+        late = asyncio.create_task(call("PATCH", STANDUP, {"title": "Late"}))
+        while not call.sandbox.requests or call.sandbox.pending_faults:
+            await asyncio.sleep(0.001)
+        call.sandbox.reset()
+        with pytest.raises(aiohttp.ServerDisconnectedError):
+            await late
+        assert call.sandbox.conversations["conv_standup"].title == "Monday Stand-up"
+        assert [] == call.sandbox.requests
+        assert (await call("DELETE", STANDUP)).status == 200
+
     async def test_a_deleted_session_can_be_created_again(self) -> None:
         """Nothing is remembered of what was deleted."""
         sent: dict[str, object] = {
@@ -891,6 +904,13 @@ class TestReset:
 
 
 class TestLifecycle:
+    @pytest.mark.parametrize("keep_alive", [True, False])
+    async def test_connections_end_where_they_are_not_kept(self, keep_alive: bool) -> None:
+        """Without `keep_alive` each answer says that it is the connection's last."""
+        async with calling(Sandbox(keep_alive=keep_alive)) as call:
+            answer = await call("GET", STANDUP)
+        assert (None if keep_alive else "close") == answer.headers.get("Connection")
+
     def test_keys_look_real_and_never_change(self) -> None:
         """Both keys are the prefix and 32 hex digits, the same in every sandbox."""
         for key in (Sandbox().api_key, Sandbox().read_only_key):
