@@ -81,6 +81,8 @@ if TYPE_CHECKING:
         NewTranscriptSegment,
         RawResponse,
         TranscriptSegment,
+        from_dict,
+        to_dict,
     )
 
     from .action_items import ActionItems
@@ -172,7 +174,9 @@ __all__ = [
     "UnprocessableEntityError",
     "ValidationIssue",
     "__version__",
+    "from_dict",
     "is_retryable",
+    "to_dict",
 ]
 
 # Names that are loaded when they are first used, and their files. All others are those of omi_async.
