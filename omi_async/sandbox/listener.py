@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+import logging
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +15,10 @@ from omi_async.sandbox.allowance import USUAL_READ_LIMIT, USUAL_WRITE_LIMIT, All
 from omi_async.sandbox.api import Api, Incoming
 from omi_async.sandbox.faults import Fault, FaultQueue, RecordedRequest
 from omi_async.sandbox.replies import Reply, refusal
+
+_logger = logging.getLogger("omi_async.sandbox")
+
+_KEY = re.compile(r"omi_(dev|mcp)_[^/]*")
 
 # aiohttp reads zero as "wait forever"; hanging handlers are ended before, so there is nothing to wait for.
 _SHUTDOWN_SECONDS = 0.05
@@ -145,6 +150,10 @@ class Listener:
         return reply if scripted is None else scripted
 
     def _settle(self, record: RecordedRequest, status: int | None, applied: bool) -> None:
+        # Without the query, which may hold texts.
+        path = _KEY.sub(r"omi_\1_***", record.path.partition("?")[0])
+        answer = "dropped" if status is None else status
+        _logger.debug("%s %s %s%s", record.method, path, answer, ", applied" if applied else "")
         # From the end, where it stands unless many others came since; nowhere if the list was cleared.
         for index in range(len(self._records) - 1, -1, -1):
             if self._records[index] is record:

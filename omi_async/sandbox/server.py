@@ -11,6 +11,7 @@ from omi_async.sandbox.action_items import ACTION_ITEM, ActionItems, SandboxActi
 from omi_async.sandbox.allowance import Allowance
 from omi_async.sandbox.api import Api
 from omi_async.sandbox.ask import Ask
+from omi_async.sandbox.control import Control
 from omi_async.sandbox.conversations import CONVERSATION, Conversations, SandboxConversation
 from omi_async.sandbox.creation import Creation
 from omi_async.sandbox.daily_summaries import DAILY_SUMMARY, DailySummaries, SandboxDailySummary
@@ -69,10 +70,6 @@ class Sandbox:
         self._bind_host, self._url_host = addresses
         if isinstance(port, bool) or not 0 <= port <= 65535:
             raise ValueError("port must be between 0 and 65535")
-        limits = {"write_limit": write_limit, "read_limit": read_limit, "transcript_limit": transcript_limit}
-        for name, limit in limits.items():
-            if isinstance(limit, bool) or (limit is not None and limit < 0):
-                raise ValueError(f"{name} must be zero or more, or None for no limit")
         if not (math.isfinite(write_window) and write_window > 0):
             raise ValueError("write_window must be a number of seconds above zero")
         if generation not in {"newest", "2026-05"}:
@@ -102,23 +99,24 @@ class Sandbox:
             # One odd summary breaks its page, on the newest server as well.
             lenient=False,
         )
-        self._stores: tuple[Store[Any], ...] = (
-            self._conversations,
-            self._memories,
-            self._action_items,
-            self._goals,
-            self._folders,
-            self._daily_summaries,
-        )
+        self._stores: dict[str, Store[Any]] = {
+            "conversations": self._conversations,
+            "memories": self._memories,
+            "action_items": self._action_items,
+            "goals": self._goals,
+            "folders": self._folders,
+            "daily_summaries": self._daily_summaries,
+        }
         self._keys = first_keys(API_KEY, READ_ONLY_KEY)
         self._allowance = Allowance(
             self._keys,
             id_token=ID_TOKEN,
-            limits={"writes": write_limit, "reads": read_limit, "transcripts": transcript_limit},
+            limits={"write_limit": write_limit, "read_limit": read_limit, "transcript_limit": transcript_limit},
             write_window=write_window,
             clock=clock,
             names_mcp_keys=generation == "newest",
         )
+        self._faults = FaultQueue()
         resources = (
             Conversations(self._conversations, self._allowance, generation),
             Creation(self._conversations, generation),
@@ -129,10 +127,10 @@ class Sandbox:
             DailySummaries(self._daily_summaries),
             Ask(self._conversations),
             Keys(self._keys, generation),
+            Control(self._stores, self._allowance, self._faults, self.reset),
         )
         routes = [route for resource in resources for route in resource.routes]
         self._api = Api(routes, self._allowance, generation)
-        self._faults = FaultQueue()
         self._requests: list[RecordedRequest] = []
         self._listener: Listener | None = None
         self._url: str | None = None
@@ -295,7 +293,7 @@ class Sandbox:
         """Hold again what it held in the beginning: no requests, no faults, and every window is open."""
         if self._listener is not None:
             self._listener.reset()
-        for store in self._stores:
+        for store in self._stores.values():
             store.reset()
         self._keys.clear()
         self._keys.update(first_keys(API_KEY, READ_ONLY_KEY))
