@@ -1,4 +1,7 @@
-"""Async-first client for the Omi Developer API."""
+"""Async-first client for the Omi Developer API.
+
+PYTEST_DONT_REWRITE: pytest would warn a program that imports this package before it runs pytest.
+"""
 
 from typing import TYPE_CHECKING
 

@@ -210,6 +210,11 @@ def test_the_plugin_is_light() -> None:
     assert ["['omi_pytest']"] == run(source).check().lines
 
 
+def test_a_program_that_runs_pytest() -> None:
+    """Pytest rewrites the packages of its plugins, but does not warn of these if they are imported already."""
+    pytest.register_assert_rewrite("omi_async", "omi_sync")
+
+
 def test_a_project_that_does_not_use_it(tmp_path: Path) -> None:
     """In a project without the fixtures nothing of the packages is loaded, and the fixtures can be seen."""
     (tmp_path / "test_other.py").write_text(
