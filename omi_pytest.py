@@ -4,7 +4,6 @@ pytest imports it in every project that has it installed, so it lies outside of 
 until a fixture is used.
 """
 
-import asyncio
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -26,6 +25,8 @@ class _Clock:
         return time.monotonic() + self._left_out
 
     async def leave_out(self, seconds: float) -> None:
+        import asyncio
+
         self._left_out += seconds
         await asyncio.sleep(0)  # others get their turn, as in any wait
 

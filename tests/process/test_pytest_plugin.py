@@ -201,7 +201,7 @@ def test_the_plugin_is_light() -> None:
     (plugin,) = importlib.metadata.entry_points(group="pytest11", name="omi")
     assert "omi_pytest" == plugin.value
     source = """
-        import asyncio, sys
+        import sys
         import pytest
         before = set(sys.modules)
         import omi_pytest
