@@ -6,10 +6,13 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-WHEEL = r"(omi_async|omi_sync)/([a-z_]+/)?[a-z_]+\.py|(omi_async|omi_sync)/py\.typed|omi_async-[0-9.]+\.dist-info/.+"
+WHEEL = (
+    r"(omi_async|omi_sync)/([a-z_]+/)?[a-z_]+\.py|(omi_async|omi_sync)/py\.typed|omi_pytest\.py"
+    r"|omi_async-[0-9.]+\.dist-info/.+"
+)
 SDIST = (
     r"omi_async-[0-9.]+/"
-    r"(omi_async/.+|omi_sync/.+|docs/.+|CHANGELOG\.md|LICENSE|README\.md|pyproject\.toml|PKG-INFO|\.gitignore)"
+    r"(omi_async/.+|omi_sync/.+|omi_pytest\.py|docs/.+|CHANGELOG\.md|LICENSE|README\.md|pyproject\.toml|PKG-INFO|\.gitignore)"
 )
 
 
@@ -27,6 +30,7 @@ def main() -> int:
         "omi_sync/command/__init__.py",
         "omi_sync/command/tree.py",
         "omi_async/sandbox/server.py",
+        "omi_pytest.py",
     ):
         if wanted not in names:
             problems.append(f"wheel: {wanted} is missing")

@@ -1,4 +1,7 @@
-"""Async-first client for the Omi Developer API."""
+"""Async-first client for the Omi Developer API.
+
+PYTEST_DONT_REWRITE: pytest would warn a program that imports this package before it runs pytest.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -34,6 +37,7 @@ from .retry import RetryPolicy, Timeout
 
 if TYPE_CHECKING:
     from .bulk import AsyncBulk
+    from .dicts import from_dict, to_dict
     from .models.action_items import ActionItem, NewActionItem
     from .models.bulk import BulkOutcome, BulkProgress, BulkStatus
     from .models.conversations import (
@@ -150,12 +154,15 @@ __all__ = [
     "UnprocessableEntityError",
     "ValidationIssue",
     "__version__",
+    "from_dict",
     "is_retryable",
+    "to_dict",
 ]
 
 # Names that are loaded when they are first used, by the file that has them.
 _LATE = {
     "bulk": ("AsyncBulk",),
+    "dicts": ("from_dict", "to_dict"),
     "models.action_items": ("ActionItem", "NewActionItem"),
     "models.bulk": ("BulkOutcome", "BulkProgress", "BulkStatus"),
     "models.conversations": (

@@ -138,6 +138,26 @@ def is_retryable(error: BaseException) -> bool:
     return isinstance(error, OmiError) and error.retryable
 
 
+def to_plain(error: OmiError) -> dict[str, Any]:
+    """Return an error as JSON values: the name of its class, and its `args`."""
+    return {"type": type(error).__name__, "args": list(error.args)}
+
+
+def from_plain(value: object) -> OmiError:
+    """Return the error of which `to_plain` made *value*. Raises ValueError, which does not repeat it."""
+    match value:
+        case {"type": str(name), "args": [*args]}:
+            kind = globals().get(name)
+            if isinstance(kind, type) and issubclass(kind, OmiError):
+                try:
+                    error = kind(*args)
+                    if error.outcome in _OUTCOME_SENTENCE:
+                        return error
+                except (TypeError, ValueError, AttributeError, LookupError):
+                    pass  # raised below, where the values are not the context
+    raise ValueError("not an error of this package")
+
+
 class ConfigurationError(OmiError, ValueError):
     """A setting is missing or unusable; raised where the client is built, and never repeats the key."""
 

@@ -1,7 +1,10 @@
 # Made from omi_async/__init__.py by: python omi_sync/_generate.py
 # Change the original and run it again; changes made here are lost.
 
-"""Synchronous client for the Omi Developer API: `omi_async` on a private event loop."""
+"""Synchronous client for the Omi Developer API: `omi_async` on a private event loop.
+
+PYTEST_DONT_REWRITE: pytest would warn a program that imports this package before it runs pytest.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -81,6 +84,8 @@ if TYPE_CHECKING:
         NewTranscriptSegment,
         RawResponse,
         TranscriptSegment,
+        from_dict,
+        to_dict,
     )
 
     from .action_items import ActionItems
@@ -172,7 +177,9 @@ __all__ = [
     "UnprocessableEntityError",
     "ValidationIssue",
     "__version__",
+    "from_dict",
     "is_retryable",
+    "to_dict",
 ]
 
 # Names that are loaded when they are first used, and their files. All others are those of omi_async.

@@ -29,7 +29,8 @@ class Sandbox:
     *clock* tells the time. Likewise it may make *read_limit* reads of conversations an hour,
     *transcript_limit* of them with transcripts: any number unless you say so, 60 and 25 on the real server.
     Other limits of the server grow and shrink with these. *generation* chooses the server that is played:
-    the `"newest"`, or the one of `"2026-05"`, which others may still run. Use it as a context manager, or
+    the `"newest"`, or the one of `"2026-05"`, which others may still run. Without *keep_alive* each
+    connection ends with its answer, so that a client leaves none behind. Use it as a context manager, or
     start and close it yourself.
 
     Raises ValueError for a host that is not loopback, for a port, limit or window out of range, and for an
@@ -52,6 +53,7 @@ class Sandbox:
         read_limit: int | None = None,
         transcript_limit: int | None = None,
         generation: Literal["newest", "2026-05"] = "newest",
+        keep_alive: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         target = AsyncSandbox(
@@ -68,6 +70,7 @@ class Sandbox:
             read_limit=read_limit,
             transcript_limit=transcript_limit,
             generation=generation,
+            keep_alive=keep_alive,
             clock=clock,
         )
         self._bridge = Bridge(target)

@@ -8,18 +8,19 @@ import functools
 import json
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from enum import StrEnum
+from enum import Enum, StrEnum
 from importlib import import_module
 from itertools import repeat
 from math import isfinite
 from operator import itemgetter
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias, TypeVar, Union, get_args, get_origin
 
 import attrs
 
+from .. import errors
 from .._late import load
 
 if TYPE_CHECKING:
@@ -165,6 +166,14 @@ def _anything(value: Any, _: Any) -> Any:
     return value
 
 
+def _error(value: Any, _: Any) -> errors.OmiError:
+    try:
+        return errors.from_plain(value)
+    except ValueError as failure:
+        problem = str(failure)
+    raise _Wrong(problem)
+
+
 # The server's own forms, which are found out quicker than by the expression; fromisoformat checks the digits.
 _marks = itemgetter(4, 7, 10, 13, 16, 19, -1)
 _USUAL_MARKS = {20: ("-", "-", "T", ":", ":", "Z", "Z"), 27: ("-", "-", "T", ":", ":", ".", "Z")}
@@ -189,7 +198,7 @@ def _time(value: Any, _: Any) -> datetime:
 
 
 def _alternatives(kind: Any) -> tuple[Any, ...]:
-    return get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    return get_args(kind) if get_origin(kind) in (UnionType, Union) else (kind,)
 
 
 def _without_none(kind: Any) -> Any:
@@ -212,8 +221,12 @@ def _is_open_enum(kind: Any) -> bool:
     )
 
 
+def _is_enum(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Enum)
+
+
 def _is_array(kind: Any) -> bool:
-    return get_origin(kind) is tuple
+    return get_origin(kind) in (tuple, Iterable)
 
 
 def _is_dictionary(kind: Any) -> bool:
@@ -237,6 +250,12 @@ def _made_hook(kind: Any) -> _Hook:
         return _object(kind)
     if _is_dictionary(kind):
         return _dictionary
+    if get_origin(kind) is Literal:
+        return _one_of({value: value for value in get_args(kind)})
+    if _is_enum(kind):
+        return _one_of({member.value: member for member in kind})
+    if len(_alternatives(kind)) > 1:
+        return _either(kind)
     raise TypeError(f"no model may have a field of type {kind}")
 
 
@@ -247,6 +266,7 @@ _hooks: dict[Any, _Hook] = {
     float: _number,
     datetime: _time,
     Any: _anything,
+    errors.OmiError: _error,
 }
 
 
@@ -267,6 +287,31 @@ def _open_enum(kind: Any) -> _Hook:
     return structure
 
 
+def _one_of(values: dict[Any, Any]) -> _Hook:
+    def structure(value: Any, _: Any) -> Any:
+        found = values.get(_string(value, str))
+        if found is None:
+            raise _Wrong("none of the known values")
+        return found
+
+    return structure
+
+
+def _either(kind: Any) -> _Hook:
+    *others, last = [(_hook(each), each) for each in _alternatives(kind)]
+
+    def structure(value: Any, _: Any) -> Any:
+        for hook, each in others:
+            try:
+                return hook(value, each)
+            except ValueError:
+                pass
+        hook, each = last
+        return hook(value, each)
+
+    return structure
+
+
 # Objects and arrays. A transcript has hundreds of segments, so both look at many values in one step: the types of an
 # object's values together, the values of one field of all rows together.
 
@@ -282,7 +327,7 @@ def _object(model: type[Any]) -> _Hook:
     by_cattrs = functools.cache(lambda: _by_cattrs(model))
     names = tuple([field.name for field in fields])
     kinds = tuple([frozenset(_alternatives(field.type)) for field in fields])
-    if len(names) < 2:
+    if len(names) < 2 or not (get_origin(model) or model).__dictoffset__:  # with slots, or of a single field
         return lambda given, _: by_cattrs()(given)
     pick = itemgetter(*names)
     # By the types of the values: the fields that still need their hook. Types that are wrong are never kept.
@@ -327,7 +372,8 @@ def _object(model: type[Any]) -> _Hook:
 def _by_cattrs(model: type[Any]) -> Callable[[Any], Any]:
     converter: cattrs.Converter = load("cattrs").Converter(detailed_validation=False)
     converter.register_structure_hook_factory(lambda _: True, _hook)
-    for leaf in (str, bool, int, float, datetime):  # which cattrs would read by hooks of its own
+    enums = [field.type for field in attrs.fields(model) if _is_enum(field.type)]
+    for leaf in (str, bool, int, float, datetime, *enums):  # which cattrs would read by hooks of its own
         converter.register_structure_hook(leaf, _hook(leaf))
     hook: _Hook = load("cattrs.gen").make_dict_structure_fn(model, converter)
     return lambda value: hook(_dictionary(value, model), model)
@@ -402,8 +448,9 @@ def _explain(value: Any, kind: Any, path: str) -> tuple[str, str]:
     if attrs.has(kind) and type(value) is dict:
         for field in attrs.fields(kind):
             if field.name in value:
-                if not _is_good(value[field.name], field.type):
-                    return _explain(value[field.name], field.type, f"{path}.{field.name}")
+                type_ = field.type[get_args(kind)] if getattr(field.type, "__parameters__", ()) else field.type
+                if not _is_good(value[field.name], type_):
+                    return _explain(value[field.name], type_, f"{path}.{field.name}")
             elif field.default is attrs.NOTHING:
                 return "missing", f"{path}.{field.name}"
     if _is_array(kind) and type(value) is list:

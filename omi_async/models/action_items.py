@@ -4,9 +4,11 @@ from datetime import datetime
 
 import attrs
 
+from .shared import Model
+
 
 @attrs.frozen(kw_only=True, slots=False)
-class ActionItem:
+class ActionItem(Model):
     """A task as the API returns it. All times are timezone-aware."""
 
     id: str
@@ -21,7 +23,7 @@ class ActionItem:
 
 
 @attrs.frozen
-class NewActionItem:
+class NewActionItem(Model):
     """A task that is to be created; the fields are the arguments of `create`."""
 
     description: str = attrs.field(repr=False)

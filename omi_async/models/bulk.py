@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 import attrs
 
 from ..errors import OmiError
+from .shared import Model
 
 R = TypeVar("R")
 
@@ -25,7 +26,7 @@ class BulkStatus(StrEnum):
 
 
 @attrs.frozen(kw_only=True)
-class BulkOutcome(Generic[R]):
+class BulkOutcome(Model, Generic[R]):
     """How one item ended; `result` and `error` are None if there is none."""
 
     id: str
@@ -36,7 +37,7 @@ class BulkOutcome(Generic[R]):
 
 
 @attrs.frozen(kw_only=True)
-class BulkProgress:
+class BulkProgress(Model):
     """How far a job is. The counts include what earlier runs with the same journal had settled."""
 
     done: int

@@ -10,6 +10,8 @@ from typing import Any
 
 import attrs
 
+from .shared import Model
+
 _private: dict[str, Any] = {"repr": False}
 
 
@@ -55,7 +57,7 @@ class Category(StrEnum):
 
 
 @attrs.frozen(kw_only=True, slots=False)
-class Geolocation:
+class Geolocation(Model):
     """Where a conversation took place."""
 
     latitude: float = attrs.field(**_private)
@@ -66,7 +68,7 @@ class Geolocation:
 
 
 @attrs.frozen(kw_only=True, slots=False)
-class TranscriptSegment:
+class TranscriptSegment(Model):
     """One stretch of speech by one speaker."""
 
     text: str = attrs.field(**_private)
@@ -81,7 +83,7 @@ class TranscriptSegment:
 
 
 @attrs.frozen(kw_only=True, slots=False)
-class ConversationActionItem:
+class ConversationActionItem(Model):
     """A task that was heard in the conversation."""
 
     description: str = attrs.field(**_private)
@@ -94,7 +96,7 @@ class ConversationActionItem:
 
 
 @attrs.frozen(kw_only=True, slots=False)
-class ConversationEvent:
+class ConversationEvent(Model):
     """A calendar event that was heard in the conversation."""
 
     title: str = attrs.field(**_private)
@@ -107,7 +109,7 @@ class ConversationEvent:
 
 
 @attrs.frozen(kw_only=True, slots=False)
-class ConversationStructured:
+class ConversationStructured(Model):
     """What Omi made of the conversation."""
 
     title: str = attrs.field(**_private)
@@ -119,7 +121,7 @@ class ConversationStructured:
 
 
 @attrs.frozen(kw_only=True, slots=False)
-class Conversation:
+class Conversation(Model):
     """A conversation as the API returns it. All times are timezone-aware.
 
     The API does not tell whether a conversation is discarded, neither here nor on reads: a change of
@@ -140,7 +142,7 @@ class Conversation:
 
 
 @attrs.frozen(kw_only=True, slots=False)
-class NewTranscriptSegment:
+class NewTranscriptSegment(Model):
     """One stretch of speech of a conversation that is to be created. None leaves a value to the server."""
 
     text: str = attrs.field(**_private)
@@ -159,7 +161,7 @@ class NewTranscriptSegment:
 
 
 @attrs.frozen(kw_only=True, slots=False)
-class CreatedConversation:
+class CreatedConversation(Model):
     """What the server made of a text or a transcript."""
 
     id: str
@@ -172,7 +174,7 @@ class CreatedConversation:
 
 
 @attrs.frozen(kw_only=True, slots=False)
-class AnswerSource:
+class AnswerSource(Model):
     """A conversation that an answer was made from."""
 
     id: str
@@ -181,7 +183,7 @@ class AnswerSource:
 
 
 @attrs.frozen(kw_only=True, slots=False)
-class ConversationAnswer:
+class ConversationAnswer(Model):
     """What Omi found in the conversations for a question."""
 
     answer: str = attrs.field(**_private)

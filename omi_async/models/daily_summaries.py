@@ -8,9 +8,11 @@ from typing import Any
 
 import attrs
 
+from .shared import Model
+
 
 @attrs.frozen(kw_only=True, slots=False)
-class DailySummaryStats:
+class DailySummaryStats(Model):
     """What a day consisted of, in numbers."""
 
     total_conversations: int | None = None
@@ -23,7 +25,7 @@ class DailySummaryStats:
 
 
 @attrs.frozen(kw_only=True, slots=False)
-class DailySummaryHighlight:
+class DailySummaryHighlight(Model):
     """Something that mattered."""
 
     topic: str | None = attrs.field(default=None, repr=False)
@@ -33,7 +35,7 @@ class DailySummaryHighlight:
 
 
 @attrs.frozen(kw_only=True, slots=False)
-class DailySummaryActionItem:
+class DailySummaryActionItem(Model):
     """A task of the day."""
 
     description: str | None = attrs.field(default=None, repr=False)
@@ -43,7 +45,7 @@ class DailySummaryActionItem:
 
 
 @attrs.frozen(kw_only=True, slots=False)
-class DailySummaryQuestion:
+class DailySummaryQuestion(Model):
     """A question that stayed open."""
 
     question: str | None = attrs.field(default=None, repr=False)
@@ -51,7 +53,7 @@ class DailySummaryQuestion:
 
 
 @attrs.frozen(kw_only=True, slots=False)
-class DailySummaryDecision:
+class DailySummaryDecision(Model):
     """A decision that was made."""
 
     decision: str | None = attrs.field(default=None, repr=False)
@@ -59,7 +61,7 @@ class DailySummaryDecision:
 
 
 @attrs.frozen(kw_only=True, slots=False)
-class DailySummaryInsight:
+class DailySummaryInsight(Model):
     """Something that was learned."""
 
     insight: str | None = attrs.field(default=None, repr=False)
@@ -67,7 +69,7 @@ class DailySummaryInsight:
 
 
 @attrs.frozen(kw_only=True, slots=False)
-class DailySummaryLocation:
+class DailySummaryLocation(Model):
     """Where the user was."""
 
     latitude: float | None = attrs.field(default=None, repr=False)
@@ -79,7 +81,7 @@ class DailySummaryLocation:
 
 
 @attrs.frozen(kw_only=True, slots=False)
-class DailySummary:
+class DailySummary(Model):
     """What Omi made of a day."""
 
     id: str

@@ -4,9 +4,11 @@ from datetime import datetime
 
 import attrs
 
+from .shared import Model
+
 
 @attrs.frozen(kw_only=True, slots=False)
-class Folder:
+class Folder(Model):
     """A folder as the API returns it. All times are timezone-aware."""
 
     id: str

@@ -5,6 +5,8 @@ from enum import StrEnum
 
 import attrs
 
+from .shared import Model
+
 
 class GoalType(StrEnum):
     """How progress is measured. A field of this type holds plain text where the server names another one."""
@@ -15,7 +17,7 @@ class GoalType(StrEnum):
 
 
 @attrs.frozen(kw_only=True, slots=False)
-class GoalMetric:
+class GoalMetric(Model):
     """How the progress of a goal is measured, and how far it is."""
 
     type: GoalType | str
@@ -27,7 +29,7 @@ class GoalMetric:
 
 
 @attrs.frozen(kw_only=True, slots=False)
-class Goal:
+class Goal(Model):
     """A goal as the API returns it. All times are timezone-aware.
 
     Servers of May 2026 do not know the fields that are None or empty here by default, `unit` aside.
@@ -63,7 +65,7 @@ class Goal:
 
 
 @attrs.frozen(kw_only=True, slots=False)
-class GoalHistoryEntry:
+class GoalHistoryEntry(Model):
     """The last value of a day."""
 
     date: str

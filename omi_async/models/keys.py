@@ -4,9 +4,11 @@ from datetime import datetime
 
 import attrs
 
+from .shared import Model
+
 
 @attrs.frozen(kw_only=True, slots=False)
-class ApiKey:
+class ApiKey(Model):
     """What is known of a key, which is not the key itself. All times are timezone-aware."""
 
     id: str
@@ -20,7 +22,7 @@ class ApiKey:
 
 
 @attrs.frozen(kw_only=True, slots=False)
-class CreatedApiKey:
+class CreatedApiKey(Model):
     """A new key. The server shows it this once."""
 
     id: str

@@ -6,6 +6,8 @@ from typing import Literal
 
 import attrs
 
+from .shared import Model
+
 
 class MemoryCategory(StrEnum):
     """The categories known when this version was written; the server may name others.
@@ -30,7 +32,7 @@ class MemoryCategory(StrEnum):
 
 
 @attrs.frozen(kw_only=True, slots=False)
-class Memory:
+class Memory(Model):
     """A memory as the API returns it. All times are timezone-aware."""
 
     id: str
@@ -52,7 +54,7 @@ class Memory:
 
 
 @attrs.frozen(kw_only=True, slots=False)
-class MemoryMatch:
+class MemoryMatch(Model):
     """A memory that a search has found."""
 
     id: str
@@ -63,7 +65,7 @@ class MemoryMatch:
 
 
 @attrs.frozen
-class NewMemory:
+class NewMemory(Model):
     """A memory that is to be created; the fields are the arguments of `create`."""
 
     content: str = attrs.field(repr=False)

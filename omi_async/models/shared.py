@@ -5,6 +5,18 @@ from typing import Any
 
 import attrs
 
+from .._late import load
+
+
+class Model:
+    """The base of all models, by which `to_dict` and `from_dict` know them. Pydantic takes them as types of fields."""
+
+    __slots__ = ()
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        return load("omi_async.models.schemas").schema(source, handler)
+
 
 class Clear(Enum):
     """The type of `CLEAR`."""
@@ -20,7 +32,7 @@ CLEAR = Clear.CLEAR
 
 
 @attrs.frozen(kw_only=True, slots=False)
-class Deletion:
+class Deletion(Model):
     """A record is gone."""
 
     id: str
@@ -31,7 +43,7 @@ class Deletion:
 
 
 @attrs.frozen(kw_only=True, slots=False)
-class RawResponse:
+class RawResponse(Model):
     """A success as it came, of an operation that has no method of its own."""
 
     status: int

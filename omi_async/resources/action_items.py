@@ -15,7 +15,7 @@ from .._protocol.request import Request, builder
 from ..bulk import AsyncBulk, start
 from ..models.action_items import ActionItem, NewActionItem
 from ..models.bulk import BulkProgress
-from ..models.shared import CLEAR, Clear, Deletion
+from ..models.shared import CLEAR, Clear, Deletion, Model
 from ..paging import AsyncListing, BySlices
 from ..retry import Retrier, RetryPolicy, Timeout
 
@@ -28,7 +28,7 @@ _REACH = 2000  # rows of one list that the server looks at, whatever it is asked
 
 
 @attrs.frozen
-class ActionItemUpdate:
+class ActionItemUpdate(Model):
     """One item of `update_many`; the fields are the arguments of `update`."""
 
     action_item_id: str

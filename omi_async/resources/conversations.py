@@ -25,7 +25,7 @@ from ..models.conversations import (
     Geolocation,
     NewTranscriptSegment,
 )
-from ..models.shared import Deletion
+from ..models.shared import Deletion, Model
 from ..paging import AsyncListing, ByTime
 from ..retry import Retrier, RetryPolicy, Timeout
 
@@ -57,7 +57,7 @@ _LATEST = 1e10  # seconds into a recording; the server computes a date from them
 
 
 @attrs.frozen
-class ConversationUpdate:
+class ConversationUpdate(Model):
     """One item of `update_many`; title and discarded as in `update`."""
 
     conversation_id: str

@@ -15,7 +15,7 @@ from .._protocol.request import Request, builder
 from ..bulk import AsyncBulk, start
 from ..models.bulk import BulkProgress
 from ..models.memories import Memory, MemoryCategory, MemoryMatch, NewMemory
-from ..models.shared import Deletion
+from ..models.shared import Deletion, Model
 from ..paging import AsyncListing, ByOffset
 from ..retry import Retrier, RetryPolicy, Timeout
 
@@ -32,7 +32,7 @@ _MOST_MATCHES = 100
 
 
 @attrs.frozen
-class MemoryUpdate:
+class MemoryUpdate(Model):
     """One item of `update_many`; the fields are the arguments of `update`."""
 
     memory_id: str

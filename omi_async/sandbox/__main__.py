@@ -4,11 +4,15 @@ import argparse
 import asyncio
 import contextlib
 import json
+import logging
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from omi_async.sandbox.allowance import USUAL_WRITE_LIMIT
+from omi_async.sandbox.records import read_records
 from omi_async.sandbox.server import Sandbox
 
 
@@ -48,9 +52,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="JSON",
         help='a fault to play, such as \'{"status": 503, "times": 2}\'; may be given several times',
     )
+    parser.add_argument(
+        "--records",
+        type=_records,
+        default={},
+        metavar="FILE",
+        help='records to begin with, in JSON by kind: {"conversations": [{"id": "conv_1", "title": "One"}]}',
+    )
+    parser.add_argument(
+        "--log", action="store_true", help="show each request on standard error, without keys and texts"
+    )
     options = parser.parse_args(arguments)
+    if options.log:
+        logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+        logging.getLogger("omi_async.sandbox").setLevel(logging.DEBUG)
     try:
         sandbox = Sandbox(
+            **options.records,
             host=options.host,
             port=options.port,
             write_limit=options.write_limit,
@@ -94,6 +112,13 @@ async def _serve(sandbox: Sandbox) -> None:
         )
         print("Ctrl-C stops it.", flush=True)
         await stopped.wait()
+
+
+def _records(path: str) -> dict[str, Any]:
+    try:
+        return read_records(json.loads(Path(path).read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"{path}: {error}") from None
 
 
 def _limit(text: str) -> int | None:

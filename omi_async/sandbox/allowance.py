@@ -83,8 +83,8 @@ class Allowance:
     """Admits calls by key, scope and rate windows, in that order.
 
     *keys* has the valid keys by their secrets. *limits* gives each group of windows the limit of its smallest
-    window, or None for no limit; the other windows of the group keep their proportions. The windows of writes
-    last *write_window* seconds.
+    window, as `write_limit`, or None for no limit; the other windows of the group keep their proportions. The
+    windows of writes last *write_window* seconds. Raises ValueError for a limit out of range.
     """
 
     def __init__(
@@ -99,7 +99,9 @@ class Allowance:
     ) -> None:
         self._keys = keys
         self._id_token = id_token
-        self._limits = limits or {}
+        self._limits: dict[str, int | None] = {}
+        self.set_limits(limits or {})
+        self._first_limits = dict(self._limits)
         self._write_window = write_window
         self._clock = clock
         self._names_mcp_keys = names_mcp_keys
@@ -139,9 +141,16 @@ class Allowance:
         if count.calls > limit:
             raise ReplyError(rate_limited(limit, whole_seconds(count.opened + seconds - now)))
 
+    def set_limits(self, limits: Mapping[str, int | None]) -> None:
+        """Change the limits that are given; what was counted stays. Raises ValueError naming one out of range."""
+        for name, limit in limits.items():
+            if limit is not None and (type(limit) is not int or limit < 0):
+                raise ValueError(f"{name} must be zero or more, or None for no limit")
+        self._limits.update(limits)
+
     def limit(self, window: RateWindow) -> int | None:
         """Return how many calls *window* takes here, None for any number."""
-        given = self._limits.get(window.group)
+        given = self._limits.get(f"{window.group.removesuffix('s')}_limit")
         # Rounded up, so that a small limit closes no window altogether.
         return None if given is None else -(-window.limit * given // _USUAL_LIMITS[window.group])
 
@@ -150,8 +159,9 @@ class Allowance:
         return self._write_window if window.group == "writes" else HOUR
 
     def reset(self) -> None:
-        """Open all windows again."""
+        """Open all windows again, with the limits of the beginning."""
         self._counts.clear()
+        self._limits = dict(self._first_limits)
 
     def _key(self, authorization: str | None) -> ApiKey:
         if not authorization or not authorization.startswith("Bearer "):

@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+import logging
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +15,10 @@ from omi_async.sandbox.allowance import USUAL_READ_LIMIT, USUAL_WRITE_LIMIT, All
 from omi_async.sandbox.api import Api, Incoming
 from omi_async.sandbox.faults import Fault, FaultQueue, RecordedRequest
 from omi_async.sandbox.replies import Reply, refusal
+
+_logger = logging.getLogger("omi_async.sandbox")
+
+_KEY = re.compile(r"omi_(dev|mcp)_[^/]*")
 
 # aiohttp reads zero as "wait forever"; hanging handlers are ended before, so there is nothing to wait for.
 _SHUTDOWN_SECONDS = 0.05
@@ -28,12 +33,22 @@ _ANY_WRITES = RateWindow("", USUAL_WRITE_LIMIT, "writes")
 class Listener:
     """Takes requests from the network to *api*, plays *faults* and writes everything down in *records*."""
 
-    def __init__(self, api: Api, allowance: Allowance, faults: FaultQueue, records: list[RecordedRequest]) -> None:
+    def __init__(
+        self,
+        api: Api,
+        allowance: Allowance,
+        faults: FaultQueue,
+        records: list[RecordedRequest],
+        *,
+        keep_alive: bool,
+    ) -> None:
         self._api = api
+        self._keep_alive = keep_alive
         self._allowance = allowance
         self._faults = faults
         self._records = records
         self._exchanges: set[asyncio.Task[Any]] = set()
+        self._resets = 0
         app = web.Application()
         app.router.add_route("*", r"/{path:[\s\S]*}", self._serve)
         app.on_shutdown.append(self._end_exchanges)
@@ -53,6 +68,10 @@ class Listener:
     async def close(self) -> None:
         """Stop listening and drop every connection, whatever it is waiting for."""
         await self._runner.cleanup()
+
+    def reset(self) -> None:
+        """Carry out no request that is still delayed: it was meant for what was there before."""
+        self._resets += 1
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         task = asyncio.current_task()
@@ -94,7 +113,10 @@ class Listener:
         self._settle(record, None if reply is None else reply.status, incoming.applied)
         if reply is None:
             return _drop(request)
-        return web.Response(status=reply.status, body=reply.body, headers=reply.headers)
+        response = web.Response(status=reply.status, body=reply.body, headers=reply.headers)
+        if not self._keep_alive:
+            response.force_close()
+        return response
 
     async def _play(self, incoming: Incoming, target: str) -> Reply | None:
         route, ids = self._api.find(incoming.method, incoming.path) or (None, {})
@@ -107,7 +129,10 @@ class Listener:
             return self._api.answer(incoming)
         if fault.delay:
             # Goes on when the client has left, as on the real server: a late change is still made.
+            resets = self._resets
             await asyncio.sleep(fault.delay)
+            if resets != self._resets:
+                return None
         reply = self._api.answer(incoming) if fault.reaches_server else None
         if fault.close is not None:
             return None
@@ -125,6 +150,10 @@ class Listener:
         return reply if scripted is None else scripted
 
     def _settle(self, record: RecordedRequest, status: int | None, applied: bool) -> None:
+        # Without the query, which may hold texts.
+        path = _KEY.sub(r"omi_\1_***", record.path.partition("?")[0])
+        answer = "dropped" if status is None else status
+        _logger.debug("%s %s %s%s", record.method, path, answer, ", applied" if applied else "")
         # From the end, where it stands unless many others came since; nowhere if the list was cleared.
         for index in range(len(self._records) - 1, -1, -1):
             if self._records[index] is record:

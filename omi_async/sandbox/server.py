@@ -11,6 +11,7 @@ from omi_async.sandbox.action_items import ACTION_ITEM, ActionItems, SandboxActi
 from omi_async.sandbox.allowance import Allowance
 from omi_async.sandbox.api import Api
 from omi_async.sandbox.ask import Ask
+from omi_async.sandbox.control import Control
 from omi_async.sandbox.conversations import CONVERSATION, Conversations, SandboxConversation
 from omi_async.sandbox.creation import Creation
 from omi_async.sandbox.daily_summaries import DAILY_SUMMARY, DailySummaries, SandboxDailySummary
@@ -36,7 +37,8 @@ class Sandbox:
     *clock* tells the time. Likewise it may make *read_limit* reads of conversations an hour,
     *transcript_limit* of them with transcripts: any number unless you say so, 60 and 25 on the real server.
     Other limits of the server grow and shrink with these. *generation* chooses the server that is played:
-    the `"newest"`, or the one of `"2026-05"`, which others may still run. Use it as a context manager, or
+    the `"newest"`, or the one of `"2026-05"`, which others may still run. Without *keep_alive* each
+    connection ends with its answer, so that a client leaves none behind. Use it as a context manager, or
     start and close it yourself.
 
     Raises ValueError for a host that is not loopback, for a port, limit or window out of range, and for an
@@ -59,6 +61,7 @@ class Sandbox:
         read_limit: int | None = None,
         transcript_limit: int | None = None,
         generation: Literal["newest", "2026-05"] = "newest",
+        keep_alive: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         addresses = loopback(host)
@@ -67,15 +70,12 @@ class Sandbox:
         self._bind_host, self._url_host = addresses
         if isinstance(port, bool) or not 0 <= port <= 65535:
             raise ValueError("port must be between 0 and 65535")
-        limits = {"write_limit": write_limit, "read_limit": read_limit, "transcript_limit": transcript_limit}
-        for name, limit in limits.items():
-            if isinstance(limit, bool) or (limit is not None and limit < 0):
-                raise ValueError(f"{name} must be zero or more, or None for no limit")
         if not (math.isfinite(write_window) and write_window > 0):
             raise ValueError("write_window must be a number of seconds above zero")
         if generation not in {"newest", "2026-05"}:
             raise ValueError("generation must be 'newest' or '2026-05'")
         self._port = port
+        self._keep_alive = keep_alive
         lenient = generation == "newest"
         self._conversations = Store(
             seeds.conversations() if conversations is None else conversations,
@@ -99,23 +99,24 @@ class Sandbox:
             # One odd summary breaks its page, on the newest server as well.
             lenient=False,
         )
-        self._stores: tuple[Store[Any], ...] = (
-            self._conversations,
-            self._memories,
-            self._action_items,
-            self._goals,
-            self._folders,
-            self._daily_summaries,
-        )
+        self._stores: dict[str, Store[Any]] = {
+            "conversations": self._conversations,
+            "memories": self._memories,
+            "action_items": self._action_items,
+            "goals": self._goals,
+            "folders": self._folders,
+            "daily_summaries": self._daily_summaries,
+        }
         self._keys = first_keys(API_KEY, READ_ONLY_KEY)
         self._allowance = Allowance(
             self._keys,
             id_token=ID_TOKEN,
-            limits={"writes": write_limit, "reads": read_limit, "transcripts": transcript_limit},
+            limits={"write_limit": write_limit, "read_limit": read_limit, "transcript_limit": transcript_limit},
             write_window=write_window,
             clock=clock,
             names_mcp_keys=generation == "newest",
         )
+        self._faults = FaultQueue()
         resources = (
             Conversations(self._conversations, self._allowance, generation),
             Creation(self._conversations, generation),
@@ -126,10 +127,10 @@ class Sandbox:
             DailySummaries(self._daily_summaries),
             Ask(self._conversations),
             Keys(self._keys, generation),
+            Control(self._stores, self._allowance, self._faults, self.reset),
         )
         routes = [route for resource in resources for route in resource.routes]
         self._api = Api(routes, self._allowance, generation)
-        self._faults = FaultQueue()
         self._requests: list[RecordedRequest] = []
         self._listener: Listener | None = None
         self._url: str | None = None
@@ -214,7 +215,7 @@ class Sandbox:
             raise RuntimeError("This sandbox is closed; make a new one.")
         if self._listener is not None:
             raise RuntimeError("This sandbox is started already.")
-        self._listener = Listener(self._api, self._allowance, self._faults, self._requests)
+        self._listener = Listener(self._api, self._allowance, self._faults, self._requests, keep_alive=self._keep_alive)
         try:
             port = await self._listener.start(self._bind_host, self._port)
         except BaseException:
@@ -290,7 +291,9 @@ class Sandbox:
 
     def reset(self) -> None:
         """Hold again what it held in the beginning: no requests, no faults, and every window is open."""
-        for store in self._stores:
+        if self._listener is not None:
+            self._listener.reset()
+        for store in self._stores.values():
             store.reset()
         self._keys.clear()
         self._keys.update(first_keys(API_KEY, READ_ONLY_KEY))

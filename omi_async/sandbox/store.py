@@ -51,9 +51,13 @@ class Store(Generic[R]):
 
     def reset(self) -> None:
         """Hold again what was given in the beginning."""
+        self.replace(copy.deepcopy(self._beginning).values())
+
+    def replace(self, records: Iterable[R]) -> None:
+        """Hold *records* and nothing else, not even what was deleted."""
         self.deleted.clear()
         self.records.clear()
-        self.records.update(copy.deepcopy(self._beginning))
+        self.records.update({record.id: record for record in records})
 
     def all(self) -> list[R]:
         """Return the records of this moment, in the dictionary's order."""

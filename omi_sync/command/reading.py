@@ -11,9 +11,7 @@ from contextlib import ExitStack
 from datetime import datetime
 from typing import Any
 
-import attrs
-
-from omi_async import Conversation, InvalidRequestError, OmiError, TranscriptSegment
+from omi_async import Conversation, InvalidRequestError, OmiError, TranscriptSegment, to_dict
 
 from ..client import OmiClient
 from .client import connect, server
@@ -84,7 +82,7 @@ def show_list(
     found = itertools.islice((each for each in listing if matches(each.structured.title)), limit)
     if as_json:
         for each in found:
-            write(sys.stdout, _as_json(each))
+            write(sys.stdout, json.dumps(to_dict(each)))
     elif ids:
         _ids(found, voice)
     else:
@@ -144,7 +142,7 @@ def show_one(client: OmiClient, _: Lines, conversation_id: str, *, include_trans
     """Show one conversation."""
     conversation = client.conversations.get(conversation_id, include_transcript=include_transcript)
     if as_json:
-        write(sys.stdout, _as_json(conversation))
+        write(sys.stdout, json.dumps(to_dict(conversation)))
         return
     write(sys.stdout, "\n\n".join(filter(None, _paragraphs(conversation))))
 
@@ -170,10 +168,3 @@ def _lines(lines: Iterable[str]) -> str:
 
 def _speaker(segment: TranscriptSegment) -> str:
     return segment.speaker_name or f"Speaker {segment.speaker_id or 0}"
-
-
-def _as_json(conversation: Conversation) -> str:
-    values = attrs.asdict(
-        conversation, value_serializer=lambda _, __, value: value.isoformat() if isinstance(value, datetime) else value
-    )
-    return json.dumps(values)

@@ -16,6 +16,7 @@ from omi_async import (
     AsyncConversations,
     AsyncListing,
     AsyncOmiClient,
+    BulkOutcome,
     Category,
     Conversation,
     ConversationActionItem,
@@ -49,6 +50,8 @@ from omi_async import (
     TranscriptSegment,
     UnprocessableEntityError,
     ValidationIssue,
+    from_dict,
+    to_dict,
 )
 
 
@@ -146,6 +149,12 @@ async def raw(omi: AsyncOmiClient) -> None:
     assert_type(answer.status, int)
     assert_type(answer.headers, dict[str, str])
     await omi.request("POST", "/v1/dev/user/memories", json={"content": "x"}, repeatable=True, timeout=5, retry=None)
+
+
+def dictionaries(conversation: Conversation, data: dict[str, object]) -> None:
+    assert_type(to_dict(conversation), dict[str, Any])
+    assert_type(from_dict(Conversation, data), Conversation)
+    assert_type(from_dict(BulkOutcome[Deletion], data), BulkOutcome[Deletion])
 
 
 def models(conversation: Conversation, deletion: Deletion) -> None:

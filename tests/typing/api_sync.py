@@ -11,6 +11,7 @@ from omi_sync import (
     ActionItemUpdate,
     ApiKey,
     Bulk,
+    BulkOutcome,
     Category,
     Conversation,
     ConversationActionItem,
@@ -47,6 +48,8 @@ from omi_sync import (
     TranscriptSegment,
     UnprocessableEntityError,
     ValidationIssue,
+    from_dict,
+    to_dict,
 )
 
 
@@ -141,6 +144,12 @@ def raw(omi: OmiClient) -> None:
     assert_type(answer.status, int)
     assert_type(answer.headers, dict[str, str])
     omi.request("POST", "/v1/dev/user/memories", json={"content": "x"}, repeatable=True, timeout=5, retry=None)
+
+
+def dictionaries(conversation: Conversation, data: dict[str, object]) -> None:
+    assert_type(to_dict(conversation), dict[str, Any])
+    assert_type(from_dict(Conversation, data), Conversation)
+    assert_type(from_dict(BulkOutcome[Deletion], data), BulkOutcome[Deletion])
 
 
 def models(conversation: Conversation, deletion: Deletion) -> None:

@@ -7,7 +7,17 @@ from typing import assert_type
 
 import aiohttp
 
-from omi_async import AsyncOmiClient, Category, Conversation, Deletion, OmiError, RetryPolicy, Timeout
+from omi_async import (
+    AsyncOmiClient,
+    Category,
+    Conversation,
+    Deletion,
+    OmiError,
+    RetryPolicy,
+    Timeout,
+    from_dict,
+    to_dict,
+)
 from omi_sync import OmiClient
 
 
@@ -101,5 +111,7 @@ def results(conversation: Conversation, deletion: Deletion, error: OmiError) -> 
     assert_type(conversation.structured.category, Category)  # error: assert-type
     Deletion("conv_1", True)  # error: call-arg
     Deletion(id="conv_1")  # error: call-arg
+    to_dict({"id": "conv_1"})  # error: arg-type
+    from_dict(dict, {"id": "conv_1"})  # error: type-var
     error.outcome = "applied"  # error: assignment
     print(error.limit)  # error: attr-defined

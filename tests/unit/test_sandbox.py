@@ -877,6 +877,19 @@ class TestReset:
             assert Sandbox().conversations == kept
             assert (0, []) == (limited.sandbox.pending_faults, limited.sandbox.requests)
 
+    async def test_what_is_delayed_is_not_carried_out(self, call: Caller) -> None:
+        """A request that still waits is for what was there before: it is dropped, and later ones are answered."""
+        call.sandbox.fail(delay=0.1)
+        late = asyncio.create_task(call("PATCH", STANDUP, {"title": "Late"}))
+        while not call.sandbox.requests or call.sandbox.pending_faults:
+            await asyncio.sleep(0.001)
+        call.sandbox.reset()
+        with pytest.raises(aiohttp.ServerDisconnectedError):
+            await late
+        assert call.sandbox.conversations["conv_standup"].title == "Monday Stand-up"
+        assert [] == call.sandbox.requests
+        assert (await call("DELETE", STANDUP)).status == 200
+
     async def test_a_deleted_session_can_be_created_again(self) -> None:
         """Nothing is remembered of what was deleted."""
         sent: dict[str, object] = {
@@ -891,6 +904,13 @@ class TestReset:
 
 
 class TestLifecycle:
+    @pytest.mark.parametrize("keep_alive", [True, False])
+    async def test_connections_end_where_they_are_not_kept(self, keep_alive: bool) -> None:
+        """Without `keep_alive` each answer says that it is the connection's last."""
+        async with calling(Sandbox(keep_alive=keep_alive)) as call:
+            answer = await call("GET", STANDUP)
+        assert (None if keep_alive else "close") == answer.headers.get("Connection")
+
     def test_keys_look_real_and_never_change(self) -> None:
         """Both keys are the prefix and 32 hex digits, the same in every sandbox."""
         for key in (Sandbox().api_key, Sandbox().read_only_key):
@@ -1038,6 +1058,91 @@ class TestSurface:
         assert (None, False) == (record.status, record.applied)
 
 
+class TestControl:
+    async def test_faults(self, call: Caller) -> None:
+        """Faults are scripted as by `fail`, met by later requests, and taken back."""
+        assert (
+            await call("POST", "/sandbox/faults", {"status": 503, "times": 2, "record_id": "conv_standup"})
+        ).status == 204
+        assert [503, 200] == [(await call("GET", path)).status for path in (STANDUP, f"{ITEMS}/conv_noise")]
+        assert 1 == call.sandbox.pending_faults
+        assert (await call("DELETE", "/sandbox/faults")).status == 204
+        assert (await call("GET", STANDUP)).status == 200
+
+    async def test_bodies_of_any_type(self, call: Caller) -> None:
+        """Curl says by itself that a body is a form."""
+        form = "application/x-www-form-urlencoded"
+        for body, status in ((b'{"status": 503}', 204), (b"status=503", 422), (b"", 422)):
+            assert (await call("POST", "/sandbox/faults", body=body, content_type=form)).status == status
+        assert 1 == call.sandbox.pending_faults
+
+    async def test_limits(self, call: Caller) -> None:
+        """Limits hold from the next request on, each by itself, until the sandbox is reset."""
+        assert (await call("PUT", "/sandbox/limits", {"read_limit": 1})).status == 204
+        assert [200, 429] == [(await call("GET", STANDUP)).status for _ in range(2)]
+        assert (await call("PUT", "/sandbox/limits", {"read_limit": None, "write_limit": 0})).status == 204
+        assert (await call("GET", STANDUP)).status == 200
+        assert (await call("PATCH", STANDUP, {"title": "A"})).status == 429
+        assert (await call("POST", "/sandbox/reset")).status == 204
+        assert (await call("PATCH", STANDUP, {"title": "A"})).status == 200
+
+    async def test_records(self, call: Caller) -> None:
+        """Kinds that are named are replaced, the others stay; a reset brings the first ones back."""
+        goal = {
+            "id": "goal_1",
+            "history": [{"date": "2026-09-20", "value": 1, "recorded_at": "2026-09-20T10:00:00+02:00"}],
+        }
+        summary = {"id": "day_1", "highlights": [{"topic": "A"}], "created_at": "2026-09-20T10:00:00Z"}
+        records: dict[str, object] = {
+            "conversations": [
+                {"id": "conv_1", "title": "One", "created_at": "2026-09-20T10:00:00Z", "started_at": None}
+            ],
+            "goals": [goal],
+            "daily_summaries": [summary],
+            "memories": [],
+        }
+        assert (await call("PUT", "/sandbox/records", records)).status == 204
+        assert ["conv_1"] == [each["id"] for each in json.loads((await call("GET", ITEMS)).body)]
+        history = await call("GET", "/v1/dev/user/goals/goal_1/history")
+        assert b"2026-09-20T08:00:00Z" in history.body
+        assert (await call("GET", "/v1/dev/user/daily-summaries/day_1")).status == 200
+        assert ({}, Sandbox().folders) == (call.sandbox.memories, call.sandbox.folders)
+        assert (await call("POST", "/sandbox/reset")).status == 204
+        assert Sandbox().conversations == call.sandbox.conversations
+
+    @pytest.mark.parametrize(
+        ("method", "path", "body", "message"),
+        [
+            ("POST", "faults", {"status": 1}, "status must be between"),
+            ("POST", "faults", {"state": 503}, "state is not one of"),
+            ("POST", "faults", {"status": "503"}, ""),
+            ("POST", "faults", [], "must be a JSON object"),
+            ("PUT", "limits", {"read_limit": "5"}, "read_limit must be zero or more"),
+            ("PUT", "limits", {"limit": 5}, "limit is not one of"),
+            ("PUT", "records", [], "must be an object of lists"),
+            ("PUT", "records", {"people": []}, "people is no kind of records"),
+            ("PUT", "records", {"goals": {}}, "goals must be a list"),
+            ("PUT", "records", {"goals": [{}]}, "goals[0] must be an object with an id"),
+            ("PUT", "records", {"goals": [{"id": "a"}, {"id": "a"}]}, "goals has an id twice"),
+            ("PUT", "records", {"goals": [{"id": "a", "name": "A"}]}, "goals[0].name is no field of SandboxGoal"),
+            ("PUT", "records", {"goals": [{"id": "a", "created_at": "today"}]}, "goals[0].created_at is no date"),
+            ("PUT", "records", {"goals": [{"id": "a", "created_at": "2026-09-20T10:00"}]}, "must name its zone"),
+        ],
+    )
+    async def test_senseless_bodies(self, call: Caller, method: str, path: str, body: Any, message: str) -> None:
+        """What makes no sense is a 422 that says what, and nothing is changed."""
+        answer = await call(method, f"/sandbox/{path}", body)
+        assert answer.status == 422
+        assert message in json.loads(answer.body)["detail"]
+        assert (0, Sandbox().goals) == (call.sandbox.pending_faults, call.sandbox.goals)
+        assert (await call("GET", STANDUP)).status == 200
+
+    async def test_it_wants_a_key(self, call: Caller) -> None:
+        """A page in a browser does not have one."""
+        assert (await call("POST", "/sandbox/reset", key=None)).status == 401
+        assert (await call("POST", "/sandbox/reset", key=call.sandbox.read_only_key)).status == 204
+
+
 async def _served(
     *arguments: str, use: Callable[[Caller], Any] | None, stop: signal.Signals
 ) -> tuple[int | None, str, str]:
@@ -1102,9 +1207,46 @@ class TestCommand:
         assert f"\nexport OMI_API_KEY={Sandbox().api_key}\n" in shown
         assert re.search(r"\nexport OMI_API_BASE=http://127\.0\.0\.1:\d+\n", shown)
 
+    async def test_it_takes_records_and_shows_requests(self, tmp_path: Path) -> None:
+        """A kind in the file takes the place of the usual ones; a line has a request without query, key and texts."""
+        path = tmp_path / "records.json"
+        path.write_text(json.dumps({"conversations": [{"id": "conv_1", "title": "Eïns"}]}), encoding="utf-8")
+
+        async def use(call: Caller) -> None:
+            assert "Eïns" in (await call("GET", f"{ITEMS}/conv_1?include_transcript=true")).body.decode()
+            assert (await call("PATCH", f"{ITEMS}/conv_1", {"title": "Private"})).status == 200
+            assert (await call("DELETE", f"{ITEMS}/{call.sandbox.api_key}")).status == 404
+            assert (await call("POST", "/sandbox/faults", {"close": "before"})).status == 204
+            with pytest.raises(aiohttp.ClientError):
+                await call("PATCH", f"{ITEMS}/conv_1", {"title": "Private"})
+
+        code, shown, errors = await _served("--records", str(path), "--log", use=use, stop=signal.SIGTERM)
+        assert 0 == code
+        assert "conversations  conv_1\n" in shown
+        assert [
+            f"GET {ITEMS}/conv_1 200",
+            f"PATCH {ITEMS}/conv_1 200, applied",
+            f"DELETE {ITEMS}/omi_dev_*** 404",
+            "POST /sandbox/faults 204",
+            f"PATCH {ITEMS}/conv_1 dropped",
+        ] == [re.sub(r"^[0-9:]{8} ", "", line) for line in errors.splitlines()]
+
+    @pytest.mark.repository
+    async def test_the_container_starts_it(self) -> None:
+        """The command in the container file is one that works."""
+        text = (ROOT / "docs/examples/sandbox/Containerfile").read_text()
+        python, *command = json.loads(re.findall(r"^ENTRYPOINT (.*)$", text, re.M)[0])
+        assert ["python", "-m", "omi_async.sandbox"] == [python, *command[:2]]
+        arguments = ["0" if each == "8080" else each for each in command[2:]]
+        code, shown, errors = await _served(*arguments, use=None, stop=signal.SIGTERM)
+        assert (0, "") == (code, errors)
+        assert "Omi sandbox on" in shown
+
     @pytest.mark.parametrize(
         ("arguments", "code", "message"),
         [
+            (["--records", "no such file"], 2, "No such file"),
+            (["--records", "pyproject.toml"], 2, "pyproject.toml: "),
             (["--host", "0.0.0.0"], 2, "host must be"),
             (["--write-limit", "many"], 2, "--write-limit"),
             (["--fail", "{"], 2, "--fail"),
