@@ -4,6 +4,7 @@
 """The client for synchronous code."""
 
 from collections.abc import Mapping
+from ssl import SSLContext
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
 
@@ -32,6 +33,9 @@ class OmiClient:
     URL must be https; plain http is accepted for loopback hosts only. A plain number given for `timeout` is its
     `total`. At most `max_connections` requests are on the wire at once, further ones wait. `user_agent` is put
     before the client's own.
+
+    `proxy` is the HTTP proxy to go through, `http://user:password@host:port`; none is taken from the environment.
+    `ssl` is a context of yours, with the certificates that are to be trusted.
 
     Nothing is opened before the first call. Close the client when done, or use it as a context manager: calls under
     way get up to five seconds to finish. Raises `ConfigurationError` for a setting that cannot work.
@@ -65,6 +69,8 @@ class OmiClient:
         base_url: str | None = None,
         timeout: Timeout | float = DEFAULT_TIMEOUT,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
+        proxy: str | None = None,
+        ssl: SSLContext | None = None,
         max_connections: int = 100,
         user_agent: str | None = None,
     ) -> None:
@@ -74,11 +80,13 @@ class OmiClient:
                 base_url=base_url,
                 timeout=timeout,
                 retry=retry,
+                proxy=proxy,
+                ssl=ssl,
                 max_connections=max_connections,
                 user_agent=user_agent,
             )
         finally:
-            del api_key  # private: a traceback that shows locals must not show it
+            del api_key, proxy  # private: a traceback that shows locals must not show them
         self._bridge = Bridge(target)
 
     @property

@@ -160,7 +160,7 @@ def _error(request: Request[Any], answer: Answer) -> OmiError:
     own = _speaks(request, status, document)
     if not own:
         # Whatever refuses in front of the API has not let the write through. But it knows nothing of the record.
-        retryable = True
+        retryable = status != 407  # a proxy that wants a password wants it every time
     elif status == 404 and raw == _NO_SUCH_ROUTE:
         kind = RouteNotFoundError
     elif status == 404 and request.may_change_id:
