@@ -30,6 +30,7 @@ from .errors import (
     ValidationIssue,
     is_retryable,
 )
+from .events import AttemptEnded, CallEnded, RateWindow
 from .retry import RetryPolicy, Timeout
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ __all__ = [
     "AsyncListing",
     "AsyncMemories",
     "AsyncOmiClient",
+    "AttemptEnded",
     "AuthenticationError",
     "BadRequestError",
     "BulkOutcome",
@@ -95,6 +97,7 @@ __all__ = [
     "BulkStatus",
     "BulkStoppedError",
     "CLEAR",
+    "CallEnded",
     "Category",
     "ClientClosedError",
     "ConfigurationError",
@@ -137,6 +140,7 @@ __all__ = [
     "PaymentRequiredError",
     "PermissionDeniedError",
     "RateLimitError",
+    "RateWindow",
     "RawResponse",
     "RequestTimeoutError",
     "ResponseError",

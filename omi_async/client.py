@@ -11,6 +11,7 @@ import sys
 import warnings
 from base64 import b64encode
 from collections.abc import Callable, Mapping
+from inspect import iscoroutinefunction
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from ssl import PROTOCOL_TLS_SERVER, SSLContext
 from types import TracebackType
@@ -25,6 +26,7 @@ from ._version import __version__
 from ._wire.proxy import Proxy
 from ._wire.transport import Transport
 from .errors import ConfigurationError
+from .events import AttemptEnded, CallEnded
 from .models.shared import RawResponse
 from .retry import DEFAULT_TIMEOUT, Retrier, RetryPolicy, Timeout
 
@@ -56,7 +58,8 @@ class AsyncOmiClient:
     before the client's own.
 
     `proxy` is the HTTP proxy to go through, `http://user:password@host:port`; none is taken from the environment.
-    `ssl` is a context of yours, with the certificates that are to be trusted.
+    `ssl` is a context of yours, with the certificates that are to be trusted. `on_event` is called, where the call was
+    made, with an `AttemptEnded` after each request and a `CallEnded` after each call; what it raises is only logged.
 
     Nothing is opened before the first call. Close the client when done, or use it as a context manager: calls under
     way get up to five seconds to finish. Raises `ConfigurationError` for a setting that cannot work.
@@ -93,8 +96,9 @@ class AsyncOmiClient:
         ssl: SSLContext | None = None,
         max_connections: int = 100,
         user_agent: str | None = None,
+        on_event: Callable[[AttemptEnded | CallEnded], object] | None = None,
     ) -> None:
-        made = _made(api_key, base_url, timeout, retry, session, proxy, ssl, max_connections, user_agent)
+        made = _made(api_key, base_url, timeout, retry, session, proxy, ssl, max_connections, user_agent, on_event)
         del api_key, proxy  # private: a traceback that shows locals must not show them
         if isinstance(made, ConfigurationError):
             raise made
@@ -181,6 +185,7 @@ def _made(
     ssl: SSLContext | None,
     max_connections: int,
     user_agent: str | None,
+    on_event: Callable[[AttemptEnded | CallEnded], object] | None,
 ) -> tuple[str, Transport, Retrier] | ConfigurationError:
     """What a client is made of, or the refusal of a setting: a value, so that no frame with the key is in its trace."""
     try:
@@ -188,6 +193,8 @@ def _made(
             raise misconfigured("max_connections must be a whole number of at least 1.")
         if not isinstance(retry, RetryPolicy):
             raise misconfigured("retry must be a RetryPolicy.")
+        if on_event is not None and (not callable(on_event) or iscoroutinefunction(on_event)):
+            raise misconfigured("on_event must be a plain function of one argument, and no coroutine function.")
         if session is not None and (proxy is not None or ssl is not None):
             name = "ssl" if proxy is None else "proxy"
             raise misconfigured(f"{name} cannot be given together with session: the session has its own.")
@@ -205,7 +212,7 @@ def _made(
     except ConfigurationError as error:
         refusal = error.with_traceback(None)
     else:
-        return url, transport, Retrier(transport, limits, retry)
+        return url, transport, Retrier(transport, limits, retry, () if on_event is None else (on_event,))
     return refusal
 
 

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import omi_async
 from omi_async import (
+    AttemptEnded,
     AuthenticationError,
     BadRequestError,
     BulkStoppedError,
+    CallEnded,
     ClientClosedError,
     ConfigurationError,
     ConflictError,
@@ -21,6 +23,7 @@ from omi_async import (
     PaymentRequiredError,
     PermissionDeniedError,
     RateLimitError,
+    RateWindow,
     RequestTimeoutError,
     ResponseError,
     RetryPolicy,
@@ -100,6 +103,7 @@ __all__ = [
     "ActionItems",
     "AnswerSource",
     "ApiKey",
+    "AttemptEnded",
     "AuthenticationError",
     "BadRequestError",
     "Bulk",
@@ -108,6 +112,7 @@ __all__ = [
     "BulkStatus",
     "BulkStoppedError",
     "CLEAR",
+    "CallEnded",
     "Category",
     "ClientClosedError",
     "ConfigurationError",
@@ -158,6 +163,7 @@ __all__ = [
     "PaymentRequiredError",
     "PermissionDeniedError",
     "RateLimitError",
+    "RateWindow",
     "RawResponse",
     "RequestTimeoutError",
     "ResponseError",
