@@ -113,7 +113,7 @@ def _described(attempt: AttemptEnded) -> dict[str, AttributeValue]:
     values: dict[str, AttributeValue] = {
         "http.request.method": attempt.method,
         "http.request.body.size": attempt.bytes_sent,
-        "http.response.body.size": attempt.bytes_received,
+        "omi.bytes_received": attempt.bytes_received,
         "omi.operation": attempt.operation,
         "omi.outcome": attempt.outcome,
         **_error(attempt),

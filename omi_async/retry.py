@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _log = logging.getLogger("omi_async")
+_is_logged, _DEBUG = _log.isEnabledFor, logging.DEBUG
 
 _LONGEST = 86400.0  # seconds; a longer limit is a mistake in the unit, and None says "no limit"
 
@@ -155,6 +156,7 @@ class Retrier:
         self._timeout = timeout
         self.budget = Budget()
         self._gates: dict[str, Gate] = {}
+        self._gates_of: dict[tuple[str, ...], list[Gate]] = {}
 
     def gate(self, window: str) -> Gate:
         """The gate of one of the server's rate windows."""
@@ -162,6 +164,13 @@ class Retrier:
         if gate is None:
             gate = self._gates[window] = Gate(self.policy.clock)
         return gate
+
+    def gates(self, windows: tuple[str, ...]) -> list[Gate]:
+        """The gates of several windows."""
+        gates = self._gates_of.get(windows)
+        if gates is None:
+            gates = self._gates_of[windows] = [self.gate(window) for window in windows]
+        return gates
 
     def prepare(
         self,
@@ -206,12 +215,12 @@ class Call(Generic[T]):
         self._timeout = timeout
         self._policy = policy
         self._budget = retrier.budget
-        self._gates = [retrier.gate(window) for window in request.windows]
+        self._gates = retrier.gates(request.windows)
         self._began = policy.clock()
         self._end = None if timeout.total is None else self._began + timeout.total
         self._watchers = retrier.watchers
         # Nobody but a watcher, or a log at DEBUG, wants to know of a call without failures.
-        observed = self._watchers or _log.isEnabledFor(logging.DEBUG)
+        observed = self._watchers or _is_logged(_DEBUG)
         self._trail = self._new_trail() if observed else None
         self._spent = 0  # on the last retry; given back if it succeeds
         # A connection that was kept may have ended unseen, and `once` could not be repeated then.

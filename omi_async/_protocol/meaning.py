@@ -167,8 +167,11 @@ def _error(request: Request[Any], answer: Answer) -> OmiError:
         outcome = "unknown"
     elif status == 503 and isinstance(detail, dict) and detail.get("retryable") is False:
         retryable = False
+    text = f"the server answered {_phrase(status)}{_detail_text(detail)}."
+    if status == 407 and not own:
+        text = "a proxy asks for a user and a password (407)."
     error = kind(
-        f"the server answered {_phrase(status)}{_detail_text(detail)}.",
+        text,
         outcome=outcome,
         retryable=retryable,
         status=status,

@@ -50,8 +50,7 @@ class Direct:
             _KNOWN
             and not session.trace_configs
             and not session._middlewares
-            and _is_original(kind.request)
-            and _is_original(kind._request)
+            and _are_original(kind.request, kind._request)
         )
 
     async def __call__(self, session: aiohttp.ClientSession, request: Request[Any], attempt: Attempt) -> Answer:
@@ -98,8 +97,10 @@ class Direct:
 
 
 @functools.lru_cache(maxsize=8)
-def _is_original(method: object) -> bool:
-    return type(method) is FunctionType and method.__code__.co_qualname.startswith("ClientSession.")
+def _are_original(*methods: object) -> bool:
+    return all(
+        type(each) is FunctionType and each.__code__.co_qualname.startswith("ClientSession.") for each in methods
+    )
 
 
 def _drop(connection: aiohttp.connector.Connection) -> None:

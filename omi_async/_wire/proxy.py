@@ -49,4 +49,4 @@ def hint(origin: URL) -> str:
     named = "HTTPS_PROXY" if "https" in proxies else "ALL_PROXY" if "all" in proxies else None
     if origin.scheme != "https" or named is None or proxy_bypass_environment(str(origin.host), proxies):
         return ""
-    return f" {named} is set and was not used: only a proxy that is named is (`proxy`, for the command --proxy)."
+    return f" {named} is set and was not used: name the proxy as `proxy`, or for the command with --proxy."

@@ -122,7 +122,7 @@ async def test_plain_http_refused(side: Side, operation: str, clock: VirtualCloc
     async with RawServer(fine) as server, HttpProxy(user="u:p") as proxy:
         error = await failure(side, side.client(server.url, proxy=proxy.url, retry=clock.policy()), operation)
         assert ("not_applied", 407, True, 1) == (error.outcome, error.status, error.from_intermediary, error.attempts)
-        assert "a proxy" in str(error)
+        assert "a proxy asks for a user and a password (407)." == error.text
     assert [] == server.log
 
 
