@@ -33,6 +33,7 @@ from .errors import (
     ValidationIssue,
     is_retryable,
 )
+from .events import AttemptEnded, CallEnded, RateWindow
 from .retry import RetryPolicy, Timeout
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ __all__ = [
     "AsyncListing",
     "AsyncMemories",
     "AsyncOmiClient",
+    "AttemptEnded",
     "AuthenticationError",
     "BadRequestError",
     "BulkOutcome",
@@ -99,6 +101,7 @@ __all__ = [
     "BulkStatus",
     "BulkStoppedError",
     "CLEAR",
+    "CallEnded",
     "Category",
     "ClientClosedError",
     "ConfigurationError",
@@ -141,6 +144,7 @@ __all__ = [
     "PaymentRequiredError",
     "PermissionDeniedError",
     "RateLimitError",
+    "RateWindow",
     "RawResponse",
     "RequestTimeoutError",
     "ResponseError",

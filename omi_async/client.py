@@ -1,7 +1,7 @@
 """The client: settings, the session, and the resources.
 
-`AsyncOmiClient` alone takes `session`: an `aiohttp.ClientSession` of the caller's, for its proxy, its certificates
-or its connection pool. The client never closes it. Its cookies, redirects, timeouts and middlewares do not apply:
+`AsyncOmiClient` alone takes `session`: an `aiohttp.ClientSession` of the caller's, for its connection pool and
+whatever else it has. The client never closes it. Its cookies, redirects, timeouts and middlewares do not apply:
 every request brings its own.
 """
 
@@ -9,19 +9,24 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Mapping
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from inspect import iscoroutinefunction
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from ssl import PROTOCOL_TLS_SERVER, SSLContext
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from aiohttp import ClientSession
 
 from ._late import Room, load
 from ._protocol.arguments import misconfigured
 from ._version import __version__
+from ._wire.proxy import Proxy
 from ._wire.transport import Transport
 from .errors import ConfigurationError
+from .events import AttemptEnded, CallEnded
 from .models.shared import RawResponse
 from .retry import DEFAULT_TIMEOUT, Retrier, RetryPolicy, Timeout
 
@@ -37,6 +42,7 @@ if TYPE_CHECKING:
 _DEFAULT_BASE_URL = "https://api.omi.me"
 _HOST_LIMIT = 253  # characters; so many a name in the DNS may have
 _LABEL_LIMIT = 63  # characters between two dots
+_LAST_PORT = 65535
 _WRONG_SCHEME = "base_url must begin with https://; http:// is for loopback hosts only."
 _KEY_LIMIT = 512  # characters; real keys have 40
 _USER_AGENT_LIMIT = 256  # characters
@@ -50,6 +56,10 @@ class AsyncOmiClient:
     URL must be https; plain http is accepted for loopback hosts only. A plain number given for `timeout` is its
     `total`. At most `max_connections` requests are on the wire at once, further ones wait. `user_agent` is put
     before the client's own.
+
+    `proxy` is the HTTP proxy to go through, `http://user:password@host:port`; none is taken from the environment.
+    `ssl` is a context of yours, with the certificates that are to be trusted. `on_event` is called, where the call was
+    made, with an `AttemptEnded` after each request and a `CallEnded` after each call; what it raises is only logged.
 
     Nothing is opened before the first call. Close the client when done, or use it as a context manager: calls under
     way get up to five seconds to finish. Raises `ConfigurationError` for a setting that cannot work.
@@ -80,11 +90,14 @@ class AsyncOmiClient:
         timeout: Timeout | float = DEFAULT_TIMEOUT,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
         session: ClientSession | None = None,
+        proxy: str | None = None,
+        ssl: SSLContext | None = None,
         max_connections: int = 100,
         user_agent: str | None = None,
+        on_event: Callable[[AttemptEnded | CallEnded], object] | None = None,
     ) -> None:
-        made = _made(api_key, base_url, timeout, retry, session, max_connections, user_agent)
-        del api_key  # private: a traceback that shows locals must not show it
+        made = _made(api_key, base_url, timeout, retry, session, proxy, ssl, max_connections, user_agent, on_event)
+        del api_key, proxy  # private: a traceback that shows locals must not show them
         if isinstance(made, ConfigurationError):
             raise made
         self._base_url, self._transport, self._retrier = made
@@ -166,8 +179,11 @@ def _made(
     timeout: Timeout | float,
     retry: RetryPolicy,
     session: ClientSession | None,
+    proxy: str | None,
+    ssl: SSLContext | None,
     max_connections: int,
     user_agent: str | None,
+    on_event: Callable[[AttemptEnded | CallEnded], object] | None,
 ) -> tuple[str, Transport, Retrier] | ConfigurationError:
     """What a client is made of, or the refusal of a setting: a value, so that no frame with the key is in its trace."""
     try:
@@ -175,6 +191,11 @@ def _made(
             raise misconfigured("max_connections must be a whole number of at least 1.")
         if not isinstance(retry, RetryPolicy):
             raise misconfigured("retry must be a RetryPolicy.")
+        if on_event is not None and (not callable(on_event) or iscoroutinefunction(on_event)):
+            raise misconfigured("on_event must be a plain function of one argument, and no coroutine function.")
+        if session is not None and (proxy is not None or ssl is not None):
+            name = "ssl" if proxy is None else "proxy"
+            raise misconfigured(f"{name} cannot be given together with session: the session has its own.")
         limits = Timeout.of(timeout)
         url = _checked_base_url((os.environ.get("OMI_API_BASE") or _DEFAULT_BASE_URL) if base_url is None else base_url)
         transport = Transport(
@@ -183,11 +204,13 @@ def _made(
             user_agent=_checked_user_agent(user_agent),
             max_connections=max_connections,
             session=session,
+            proxy=None if proxy is None else _checked_proxy(proxy, url),
+            trust=None if ssl is None else _checked_context(ssl),
         )
     except ConfigurationError as error:
         refusal = error.with_traceback(None)
     else:
-        return url, transport, Retrier(transport, limits, retry)
+        return url, transport, Retrier(transport, limits, retry, () if on_event is None else (on_event,))
     return refusal
 
 
@@ -248,6 +271,37 @@ def _checked_base_url(url: str) -> str:
     if not re.fullmatch(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*", path):
         raise misconfigured("base_url must have a plain path, or best none.")
     return f"{parts.scheme}://{parts.netloc.lower()}{path}"
+
+
+def _checked_proxy(proxy: str, base_url: str) -> Proxy:
+    """Refuse what cannot be a proxy, without ever repeating it: it may hold a password."""
+    if not isinstance(proxy, str) or not re.fullmatch(r"[\x21-\x7e]+", proxy):
+        raise misconfigured("proxy must be a str of visible ASCII characters, without blanks.")
+    scheme, found, rest = str.__str__(proxy).partition("://")
+    if scheme.lower() != "http" or not found:
+        raise misconfigured("proxy must begin with http://; other kinds of proxies are not supported.")
+    user, at, place = rest.rpartition("@")
+    named = re.fullmatch(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?/?", place)
+    host = named[1].strip("[]") if named else ""
+    if named is None or not _is_host(host.lower()) or (named[2] and not 1 <= int(named[2]) <= _LAST_PORT):
+        raise misconfigured("proxy must name a host, and a port other than 0 if any, and nothing behind them.")
+    if re.search("[/?#@]", user):
+        raise misconfigured("proxy must have /, ?, # and @ in a user name or password written with %, as %40.")
+    if base_url.startswith("http://") and not _is_loopback(host.lower()):
+        raise misconfigured("proxy must be on this machine if base_url is plain http: it would be sent the key.")
+    return Proxy(f"http://{place.removesuffix('/').lower()}", _authorization(user) if at else None)
+
+
+def _authorization(user: str) -> Callable[[], str]:
+    name, _, password = user.partition(":")
+    credentials = b64encode(f"{unquote(name)}:{unquote(password)}".encode()).decode()
+    return lambda: f"Basic {credentials}"
+
+
+def _checked_context(context: SSLContext) -> SSLContext:
+    if not isinstance(context, SSLContext) or context.protocol == PROTOCOL_TLS_SERVER:
+        raise misconfigured("ssl must be an ssl.SSLContext for clients, such as ssl.create_default_context() makes.")
+    return context
 
 
 def _is_host(name: str) -> bool:

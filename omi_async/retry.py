@@ -19,10 +19,11 @@ import attrs
 from ._late import load
 from ._protocol.arguments import misconfigured
 from ._protocol.meaning import read, says_missing, spent_window
-from ._protocol.request import Refusal, Request
+from ._protocol.request import Answer, Refusal, Request
 from ._wire.connection import Attempt
 from ._wire.transport import Transport
 from .errors import OmiError, RateLimitError, RequestTimeoutError, TransportError, is_retryable
+from .events import Ending, Trail, Watcher
 from .pacing import Gate
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _log = logging.getLogger("omi_async")
+_is_logged, _DEBUG = _log.isEnabledFor, logging.DEBUG
 
 _LONGEST = 86400.0  # seconds; a longer limit is a mistake in the unit, and None says "no limit"
 
@@ -145,12 +147,16 @@ class Budget:
 class Retrier:
     """Makes calls by the client's defaults or the call's own settings, and holds what they share."""
 
-    def __init__(self, transport: Transport, timeout: Timeout, policy: RetryPolicy) -> None:
+    def __init__(
+        self, transport: Transport, timeout: Timeout, policy: RetryPolicy, watchers: tuple[Watcher, ...] = ()
+    ) -> None:
         self.transport = transport
         self.policy = policy
+        self.watchers = watchers
         self._timeout = timeout
         self.budget = Budget()
         self._gates: dict[str, Gate] = {}
+        self._gates_of: dict[tuple[str, ...], list[Gate]] = {}
 
     def gate(self, window: str) -> Gate:
         """The gate of one of the server's rate windows."""
@@ -158,6 +164,13 @@ class Retrier:
         if gate is None:
             gate = self._gates[window] = Gate(self.policy.clock)
         return gate
+
+    def gates(self, windows: tuple[str, ...]) -> list[Gate]:
+        """The gates of several windows."""
+        gates = self._gates_of.get(windows)
+        if gates is None:
+            gates = self._gates_of[windows] = [self.gate(window) for window in windows]
+        return gates
 
     def prepare(
         self,
@@ -204,8 +217,13 @@ class Call(Generic[T]):
         self._timeout = timeout
         self._policy = policy
         self._budget = retrier.budget
-        self._gates = [retrier.gate(window) for window in request.windows]
-        self._end = None if timeout.total is None else policy.clock() + timeout.total
+        self._gates = retrier.gates(request.windows)
+        self._began = policy.clock()
+        self._end = None if timeout.total is None else self._began + timeout.total
+        self._watchers = retrier.watchers
+        # Nobody but a watcher, or a log at DEBUG, wants to know of a call without failures.
+        observed = self._watchers or _is_logged(_DEBUG)
+        self._trail = self._new_trail() if observed else None
         self._spent = 0  # on the last retry; given back if it succeeds
         # A connection that was kept may have ended unseen, and `once` could not be repeated then.
         self._last = self._next(fresh=request.effect == "once")
@@ -217,11 +235,18 @@ class Call(Generic[T]):
             result = await self._attempt()
         except OmiError as error:
             failure = error
+        except BaseException as error:
+            if self._trail is not None:
+                self._ended(error)
+            raise
         else:
             self._budget.deposit(Budget.FIRST_TRY_INCOME)
+            if self._trail is not None:
+                self._ended(None)
             return result
         if failure.retryable and self._policy.attempts > 1 and not sys.is_finalizing():
             return await self._repeat(failure)
+        self._ended(failure)
         raise failure
 
     def _pass_gates(self) -> None:
@@ -247,20 +272,25 @@ class Call(Generic[T]):
     async def _attempt(self) -> T:
         self.attempts += 1
         counted = [gate.sent() for gate in self._gates]
+        answer: Answer | None = None
         try:
             answer = await self._transport.send(self._request, self._last)
             result = read(self._request, answer)
         except OmiError as error:
             # The frames below held the answer's bytes; a traceback with locals must not show them.
             failure = error.with_traceback(None)
-        except BaseException:
+        except BaseException as error:
             # A cancellation, most often: nobody will read the answer.
             self.maybe_applied = self.maybe_applied or self._last.connected
+            if self._trail is not None:
+                self._attempt_ended(answer, error, self._own_outcome(unknown=self._last.connected))
             raise
         else:
             spent = spent_window(answer.headers)
             if spent is not None:
                 self._gates[0].refuse(spent)
+            if self._trail is not None:
+                self._attempt_ended(answer, None, "success")
             return result
         finally:
             if self._last.connected:
@@ -271,7 +301,9 @@ class Call(Generic[T]):
         if isinstance(failure, RateLimitError):
             self._gates[0].refused(failure)
         if self.maybe_applied and says_missing(self._request, failure) and self._request.result_if_missing is not None:
+            self._attempt_ended(answer, None, "success")
             return self._request.result_if_missing()
+        self._attempt_ended(answer, failure, self._own_outcome(unknown=failure.outcome == "unknown"))
         if failure.status == 409 and self.maybe_applied and self._request.still_running_on_409:
             failure.retryable = True
         if failure.outcome == "unknown":
@@ -289,6 +321,26 @@ class Call(Generic[T]):
         failure.operation = self._request.operation
         return failure
 
+    def _own_outcome(self, *, unknown: bool) -> Ending:
+        return "unknown" if unknown and self._request.effect != "none" else "not_applied"
+
+    def _new_trail(self) -> Trail:
+        return Trail(self._request, self._watchers, self._policy.clock, self._began)
+
+    def _attempt_ended(self, answer: Answer | None, error: BaseException | None, outcome: Ending) -> None:
+        if self._trail is None:
+            self._trail = self._new_trail()
+        self._trail.attempt_ended(self.attempts, answer, error, outcome, sent=self._last.connected)
+
+    def _ended(self, error: BaseException | None) -> None:
+        """Tell how the call has ended."""
+        if self._trail is None:
+            self._trail = self._new_trail()
+        outcome: Ending = "success"
+        if error is not None:
+            outcome = self._own_outcome(unknown=self.maybe_applied)
+        self._trail.call_ended(error, outcome)
+
     async def _repeat(self, first: OmiError) -> T:
         """Go on after the first failure, which tenacity gets as the outcome of its own first attempt."""
         tenacity = load("tenacity")
@@ -299,6 +351,8 @@ class Call(Generic[T]):
                 raise failures.pop()
             # A connection that failed, or a server behind it that did, is not asked again.
             self._last = self._next(fresh=self.maybe_applied or self._request.effect == "once")
+            if self._trail is not None:
+                self._trail.attempt_begins()
             return await self._attempt()
 
         # A new object for each call: shared between tasks, tenacity loses and repeats attempts.
@@ -314,10 +368,16 @@ class Call(Generic[T]):
         except OmiError as error:
             # A user looks in the traceback for a line of their own, not for the machinery of the retries.
             failure = error.with_traceback(None)
+        except BaseException as error:
+            self._ended(error)
+            raise
         else:
             self._budget.deposit(self._spent)
+            self._ended(None)
             return result
-        raise self._marked(failure)
+        failure = self._marked(failure)
+        self._ended(failure)
+        raise failure
 
     def _wait(self, state: "RetryCallState") -> float:
         policy, failure = self._policy, _failure(state)
@@ -345,14 +405,9 @@ class Call(Generic[T]):
             _log.info("%s: no retry, the client's retry budget is spent", self._request.operation)
             return True
         self._spent = cost
-        _log.info(
-            "%s: attempt %d failed (%s, status %s), trying again in %.2f s",
-            self._request.operation,
-            self.attempts,
-            type(failure).__name__,
-            failure.status,
-            state.upcoming_sleep,
-        )
+        if self._trail is None:
+            self._trail = self._new_trail()
+        self._trail.wait_begins(state.upcoming_sleep)
         return False
 
     async def _sleep(self, seconds: float) -> None:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 import omi_async
 from omi_async import (
+    AttemptEnded,
     AuthenticationError,
     BadRequestError,
     BulkStoppedError,
+    CallEnded,
     ClientClosedError,
     ConfigurationError,
     ConflictError,
@@ -24,6 +26,7 @@ from omi_async import (
     PaymentRequiredError,
     PermissionDeniedError,
     RateLimitError,
+    RateWindow,
     RequestTimeoutError,
     ResponseError,
     RetryPolicy,
@@ -105,6 +108,7 @@ __all__ = [
     "ActionItems",
     "AnswerSource",
     "ApiKey",
+    "AttemptEnded",
     "AuthenticationError",
     "BadRequestError",
     "Bulk",
@@ -113,6 +117,7 @@ __all__ = [
     "BulkStatus",
     "BulkStoppedError",
     "CLEAR",
+    "CallEnded",
     "Category",
     "ClientClosedError",
     "ConfigurationError",
@@ -163,6 +168,7 @@ __all__ = [
     "PaymentRequiredError",
     "PermissionDeniedError",
     "RateLimitError",
+    "RateWindow",
     "RawResponse",
     "RequestTimeoutError",
     "ResponseError",

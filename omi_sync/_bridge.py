@@ -13,34 +13,22 @@ import warnings
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from contextvars import Context, copy_context
+from contextvars import Context, ContextVar, copy_context
 from functools import partial
+from inspect import iscoroutinefunction
 from typing import Any, Generic, Protocol, TypeVar
 from weakref import WeakSet
 
 from omi_async._wire.fork import keep_forever
 from omi_async.client import AsyncOmiClient
 from omi_async.errors import ClientClosedError, EventLoopError, OmiError, TransportError
+from omi_async.events import Watcher, tell
+
+from ._calls import Calls
 
 
 class _Closable(Protocol):
     async def aclose(self) -> None: ...
-
-
-class Feed(Protocol):
-    """Work for the caller's thread, which does it while it waits for a coroutine."""
-
-    def wait(self, timeout: float) -> bool:
-        """Wait until `wake` is called, but not for long; whether there is work."""
-        ...
-
-    def serve(self) -> None:
-        """Do one piece of work."""
-        ...
-
-    def wake(self) -> None:
-        """Let the caller's thread see that the coroutine has ended."""
-        ...
 
 
 R = TypeVar("R")
@@ -56,6 +44,16 @@ _CLOSE_LIMIT = 10.0  # seconds to wait for the loop's thread; longer than the cl
 
 _numbers = itertools.count(1)
 
+_callers: "ContextVar[Calls]" = ContextVar("omi_callers")
+"""Where the caller of a coroutine takes its callbacks from; the tasks that the coroutine starts inherit it."""
+
+
+def to_caller(watcher: Watcher | None) -> Watcher | None:
+    """A watcher that is called on the caller's thread; what cannot be one goes through, to be refused."""
+    if watcher is None or not callable(watcher) or iscoroutinefunction(watcher):
+        return watcher
+    return lambda event: _callers.get().put(partial(tell, watcher, event))
+
 
 class Bridge(Generic[T]):
     """Runs the coroutines of `target` on a private event loop, which starts with the first one.
@@ -66,17 +64,19 @@ class Bridge(Generic[T]):
 
     _thread: "_LoopThread"  # there from the first call on
 
-    def __init__(self, target: T) -> None:
+    def __init__(self, target: T, *, calls_back: bool = False) -> None:
         self.target = target
+        self._calls_back = calls_back
         self._closed = False
         self._lives_in_parent = False  # the target is the one of the process that this one was forked from
         frame = sys._getframe(2)  # the caller of the generated __init__
         self._made_at = f"{frame.f_code.co_filename}:{frame.f_lineno}"
         _bridges.add(self)
 
-    def run(self, coroutine: Coroutine[Any, Any, R], feed: "Feed | None" = None) -> R:
-        """Run a coroutine to its end and return or raise what it does; meanwhile `feed` is served from here."""
-        handoff = _Handoff(coroutine, feed)
+    def run(self, coroutine: Coroutine[Any, Any, R], calls: Calls | None = None) -> R:
+        """Run a coroutine to its end and return or raise what it does; meanwhile `calls` are served from here."""
+        own = Calls() if self._calls_back and calls is None else None
+        handoff = _Handoff(coroutine, calls if own is None else own)
         thread: _LoopThread | None = None
         try:
             thread = self._serving()
@@ -85,7 +85,11 @@ class Bridge(Generic[T]):
         except BaseException:
             # Ctrl-C, most often: the request must not go on behind the caller's back.
             handoff.abandon(thread)
+            if own is not None:
+                own.make_calls()
             raise
+        if own is not None:
+            own.make_calls()
         error, handoff.error = handoff.error, None
         if error is None:
             return handoff.result
@@ -313,16 +317,16 @@ def _close_unused(coroutine: Coroutine[Any, Any, None]) -> None:
 class _Handoff(Generic[R]):
     """A coroutine on its way to the loop, and its outcome on the way back."""
 
-    __slots__ = ("_coroutine", "_done", "_feed", "error", "result", "task")
+    __slots__ = ("_calls", "_coroutine", "_done", "error", "result", "task")
 
     task: asyncio.Task[None]  # there from the moment the loop has taken the coroutine
     result: R
     error: BaseException | None  # there, like the result, when it is done
 
-    def __init__(self, coroutine: Coroutine[Any, Any, R], feed: "Feed | None") -> None:
+    def __init__(self, coroutine: Coroutine[Any, Any, R], calls: Calls | None) -> None:
         self._coroutine: Coroutine[Any, Any, R] | None = coroutine
         """None once it has begun."""
-        self._feed = feed
+        self._calls = calls
         self._done = threading.Lock()
         self._done.acquire()
 
@@ -334,6 +338,8 @@ class _Handoff(Generic[R]):
             self.error = ClientClosedError("the client is closed.", outcome="not_applied")
             self._end()
         else:
+            if self._calls is not None:
+                _callers.set(self._calls)
             self.task = _task(self._main(self._coroutine), loop=asyncio.get_running_loop())
 
     async def _main(self, coroutine: Coroutine[Any, Any, R]) -> None:
@@ -357,21 +363,21 @@ class _Handoff(Generic[R]):
 
     def _end(self) -> None:
         self._done.release()
-        if self._feed is not None:
-            self._feed.wake()
+        if self._calls is not None:
+            self._calls.wake()
 
     def wait(self, thread: _LoopThread) -> None:
-        while not (self._done.acquire(timeout=_POLL) if self._feed is None else self._serve(self._feed)):
+        while not (self._done.acquire(timeout=_POLL) if self._calls is None else self._serve(self._calls)):
             if not thread.is_alive() and not self._done.acquire(blocking=False):
                 raise _ended()
 
-    def _serve(self, feed: Feed) -> bool:
+    def _serve(self, calls: Calls) -> bool:
         # Work may take forever, as with an empty queue: what the coroutine has brought comes first.
-        work = feed.wait(_POLL)
+        work = calls.wait(_POLL)
         if self._done.acquire(blocking=False):
             return True
         if work:
-            feed.serve()
+            calls.serve()
         return False
 
     def abandon(self, thread: _LoopThread | None) -> None:

@@ -274,10 +274,9 @@ class Facade:
             yield f"        items = feed({source})"
             values[values.index(source)] = "items"
             made.append("items")
-            for each in node.args.kwonlyargs:
-                if each.annotation is not None and ast.unparse(each.annotation).startswith("Callable["):
-                    self.names.add("relayed")
-                    values[values.index(f"{each.arg}={each.arg}")] = f"{each.arg}=relayed(items, {each.arg})"
+            for name in callbacks(node):
+                self.names.add("relayed")
+                values[values.index(f"{name}={name}")] = f"{name}=relayed(items, {name})"
         yield from call(f"target = {self.target}.{node.name}", values)
         yield f"        return {kind}({', '.join(made)})"
 
@@ -332,7 +331,12 @@ class Facade:
         yield from self._signature(node)
         own = f"Async{self.old}" if self.old == self.new else self.old
         private = self._private(node)
-        made = call(f"target = {own}", arguments(node))
+        values, calls_back = arguments(node), ""
+        for name in callbacks(node):
+            self.names.add("to_caller")
+            values[values.index(f"{name}={name}")] = f"{name}=to_caller({name})"
+            calls_back = f", calls_back={name} is not None"
+        made = call(f"target = {own}", values)
         if private:  # gone from this frame too, above all where the settings are refused
             yield "        try:"
             yield from (f"    {line}" for line in made)
@@ -340,7 +344,7 @@ class Facade:
             yield from (f"    {line}" for line in private)
         else:
             yield from made
-        yield "        self._bridge = Bridge(target)"
+        yield f"        self._bridge = Bridge(target{calls_back})"
 
     def _private(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
         """What takes private arguments out of the frame, as the source does."""
@@ -453,7 +457,7 @@ class Facade:
                 wanted.setdefault(f".{ITERATED[name]}", set()).add(renamed(name))
             elif name in INPUTS or name in ("Iterator", "Iterable"):
                 wanted.setdefault("collections.abc", set()).add(INPUTS.get(name, name))
-            elif name == "Bridge":
+            elif name in ("Bridge", "to_caller"):
                 wanted.setdefault("._bridge", set()).add(name)
             elif name in ("close_input", "close_job", "feed", "next_outcome", "next_row", "relayed"):
                 wanted.setdefault("._iterate", set()).add(name)
@@ -537,6 +541,15 @@ def arguments(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
     positional = [each.arg for each in spec.args[1:]]
     named = [f"{each.arg}={each.arg}" for each in spec.kwonlyargs if each.arg not in DROPPED_PARAMETERS]
     return [*positional, *named]
+
+
+def callbacks(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
+    """Parameters that take a function of the caller's, which is called on the caller's thread."""
+    return [
+        each.arg
+        for each in node.args.kwonlyargs
+        if each.annotation is not None and re.match(r"Callable\[.*\], (object|None)\]", ast.unparse(each.annotation))
+    ]
 
 
 def returning(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:

@@ -5,7 +5,6 @@ something on a screen. So both run on the caller's thread, while it waits for th
 """
 
 import asyncio
-import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sized
@@ -20,6 +19,7 @@ from omi_async._jobs.progress import watcher
 from omi_async.errors import BulkStoppedError, ClientClosedError, EventLoopError, OmiError
 
 from ._bridge import INTERRUPT_GRACE, Bridge
+from ._calls import Calls
 
 I = TypeVar("I")  # noqa: E741 - an item of the input
 O = TypeVar("O")  # noqa: E741 - an outcome or a row
@@ -48,10 +48,11 @@ class Worked(Listed[O], Protocol[O]):
     async def aclose(self) -> None: ...
 
 
-class Feed(Generic[I]):
+class Feed(Calls, Generic[I]):
     """A job's input and callbacks, on their way to the caller's thread."""
 
     def __init__(self, items: Iterable[I]) -> None:
+        super().__init__()
         self.container = items
         # Python's own containers need no thread, and Ctrl-C never strikes within them.
         self._at_hand = iter(items) if type(items) in CONTAINERS else None
@@ -64,9 +65,6 @@ class Feed(Generic[I]):
         self.pulled: Callable[[], int] = lambda: 0
         """How many items have or will have an outcome."""
         self._taken = 0  # outcomes that the caller has
-        self._calls: deque[Callable[[], None]] = deque()
-        self._news = threading.Lock()  # released when there is something to do, and taken to do it
-        self._news.acquire()
 
     def __length_hint__(self) -> int:
         length = known_length(self.container)
@@ -94,15 +92,9 @@ class Feed(Generic[I]):
         call = watcher(callback)
 
         def later(value: T) -> None:
-            self._calls.append(partial(call, value))
-            self.wake()
+            self.put(partial(call, value))
 
         return later
-
-    def wake(self) -> None:
-        """Let the caller's thread look whether there is something to do, or its coroutine has ended."""
-        with suppress(RuntimeError):  # it will look anyway
-            self._news.release()
 
     # On the caller's thread
 
@@ -141,15 +133,6 @@ class Feed(Generic[I]):
             return
         if not wish.done():
             self._fulfil(wish)
-
-    def make_calls(self) -> None:
-        """Make the callbacks that are due."""
-        while self._calls:
-            try:
-                call = self._calls.popleft()
-            except IndexError:  # another thread has made it
-                return
-            call()
 
     def _fulfil(self, wish: "asyncio.Future[I]") -> None:
         # An interrupt leaves the wish as it is: see `was_interrupted`.

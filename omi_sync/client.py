@@ -3,16 +3,18 @@
 
 """The client for synchronous code."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from ssl import SSLContext
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from omi_async._late import Room
 from omi_async.client import AsyncOmiClient
+from omi_async.events import AttemptEnded, CallEnded
 from omi_async.models.shared import RawResponse
 from omi_async.retry import DEFAULT_TIMEOUT, RetryPolicy, Timeout
 
-from ._bridge import Bridge
+from ._bridge import Bridge, to_caller
 
 if TYPE_CHECKING:
     from .action_items import ActionItems
@@ -32,6 +34,10 @@ class OmiClient:
     URL must be https; plain http is accepted for loopback hosts only. A plain number given for `timeout` is its
     `total`. At most `max_connections` requests are on the wire at once, further ones wait. `user_agent` is put
     before the client's own.
+
+    `proxy` is the HTTP proxy to go through, `http://user:password@host:port`; none is taken from the environment.
+    `ssl` is a context of yours, with the certificates that are to be trusted. `on_event` is called, where the call was
+    made, with an `AttemptEnded` after each request and a `CallEnded` after each call; what it raises is only logged.
 
     Nothing is opened before the first call. Close the client when done, or use it as a context manager: calls under
     way get up to five seconds to finish. Raises `ConfigurationError` for a setting that cannot work.
@@ -65,8 +71,11 @@ class OmiClient:
         base_url: str | None = None,
         timeout: Timeout | float = DEFAULT_TIMEOUT,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
+        proxy: str | None = None,
+        ssl: SSLContext | None = None,
         max_connections: int = 100,
         user_agent: str | None = None,
+        on_event: Callable[[AttemptEnded | CallEnded], object] | None = None,
     ) -> None:
         try:
             target = AsyncOmiClient(
@@ -74,12 +83,15 @@ class OmiClient:
                 base_url=base_url,
                 timeout=timeout,
                 retry=retry,
+                proxy=proxy,
+                ssl=ssl,
                 max_connections=max_connections,
                 user_agent=user_agent,
+                on_event=to_caller(on_event),
             )
         finally:
-            del api_key  # private: a traceback that shows locals must not show it
-        self._bridge = Bridge(target)
+            del api_key, proxy  # private: a traceback that shows locals must not show them
+        self._bridge = Bridge(target, calls_back=on_event is not None)
 
     @property
     def closed(self) -> bool:

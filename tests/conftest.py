@@ -37,7 +37,8 @@ def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the settings of whoever runs it."""
-    for name in ("OMI_API_KEY", "OMI_API_BASE", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+    proxies = [f"{scheme}_PROXY" for scheme in ("HTTP", "HTTPS", "ALL", "NO")]
+    for name in ("OMI_API_KEY", "OMI_API_BASE", "OMI_PROXY", *proxies, *map(str.lower, proxies)):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -52,6 +52,8 @@ _INPUT = "tests/unit/test_input.py::"
 _REQUEST = "tests/unit/test_request.py::"
 _ERRORS = "tests/unit/test_errors.py::"
 _RETRY = "tests/unit/test_retry.py::"
+_PROXIES = "tests/faults/test_proxies.py::"
+_EVENTS = "tests/faults/test_events.py::"
 _RETRY_AFTER = "tests/faults/test_retry_after.py::"
 _PACING = "tests/unit/test_pacing.py::"
 _CONNECTION = "tests/faults/test_connection.py::"
@@ -219,8 +221,8 @@ MUTANTS: list[Mutant] = [
         ),
         (
             "a refusal on the way not repeated",
-            "        retryable = True\n    elif",
-            "        pass\n    elif",
+            "        retryable = status != 407  #",
+            "        pass  #",
             f"{_STATUSES}test_refused_on_the_way",
         ),
         (
@@ -642,8 +644,8 @@ MUTANTS: list[Mutant] = [
         ),
         (
             "a successful retry gives nothing back",
-            "            self._budget.deposit(self._spent)\n            return result",
-            "            return result",
+            "            self._budget.deposit(self._spent)\n            self._ended",
+            "            self._ended",
             f"{_RETRY}test_recovering_retries_never_spend_the_budget",
         ),
         (
@@ -921,13 +923,13 @@ MUTANTS: list[Mutant] = [
         ),
         (
             "objects in the place of methods passed by",
-            "type(method) is FunctionType and method",
-            "method",
+            "type(each) is FunctionType and each",
+            "each",
             f"{_WAYS}test_whoever_replaced_the_sessions_requests_sees_them",
         ),
         (
             "wrappers passed by",
-            ' and method.__code__.co_qualname.startswith("ClientSession.")',
+            ' and each.__code__.co_qualname.startswith("ClientSession.")',
             "",
             f"{_WAYS}test_whoever_replaced_the_sessions_requests_sees_them",
         ),
@@ -984,8 +986,8 @@ MUTANTS: list[Mutant] = [
         ),
         (
             "a timeout taken for a refusal",
-            'f"the time for {limit} is over.", outcome=outcome',
-            'f"the time for {limit} is over.", outcome="not_applied"',
+            "text if attempt.connected else text + self._hint(), outcome=outcome",
+            'text, outcome="not_applied"',
             f"{_SLOW}test_every_attempt_stalls",
         ),
         (
@@ -1362,6 +1364,69 @@ MUTANTS: list[Mutant] = [
             "        except BaseException:\n            _rest(bridge, target, fed)",
             "        except BaseException:\n            pass",
             f"{_REPORTS}test_an_interrupt_loses_nothing",
+        ),
+    ),
+    *_of(
+        "omi_async/_wire/proxy.py",
+        (
+            "a proxy that refuses asked again",
+            "retryable=status >= 500",
+            "retryable=True",
+            f"{_PROXIES}test_refusal",
+        ),
+        (
+            "a hint where no proxy is wanted",
+            "or proxy_bypass_environment(str(origin.host), proxies)",
+            "",
+            f"{_PROXIES}test_hint",
+        ),
+    ),
+    *_of(
+        "omi_async/client.py",
+        (
+            "the key sent in the clear through a proxy elsewhere",
+            'if base_url.startswith("http://") and not _is_loopback(host.lower()):',
+            "if not host:",
+            f"{_PROXIES}test_key_in_the_clear",
+        ),
+    ),
+    *_of(
+        "omi_async/events.py",
+        (
+            "what a hook raises raised",
+            "except (Exception, asyncio.CancelledError):  # noqa: BLE001",
+            "except ZeroDivisionError:  #",
+            f"{_EVENTS}test_what_a_hook_raises",
+        ),
+        (
+            "an id told with the path",
+            '"request" if "/" in request.operation else request.operation',
+            "request.operation",
+            f"{_EVENTS}test_calls_without_a_method",
+        ),
+        (
+            "failures printed where nobody set up logging",
+            " and _log.hasHandlers()",
+            "",
+            f"{_EVENTS}test_silent_without_logging",
+        ),
+    ),
+    *_of(
+        "omi_async/retry.py",
+        (
+            "a read told as a change",
+            'return "unknown" if unknown and self._request.effect != "none" else "not_applied"',
+            'return "unknown" if unknown else "not_applied"',
+            f"{_EVENTS}test_a_read_changes_nothing",
+        ),
+    ),
+    *_of(
+        "omi_sync/_bridge.py",
+        (
+            "the hook called on the client's own thread",
+            "return lambda event: _callers.get().put(partial(tell, watcher, event))",
+            "return watcher",
+            f"{_EVENTS}test_the_caller_s_thread",
         ),
     ),
 ]

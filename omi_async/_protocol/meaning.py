@@ -160,15 +160,18 @@ def _error(request: Request[Any], answer: Answer) -> OmiError:
     own = _speaks(request, status, document)
     if not own:
         # Whatever refuses in front of the API has not let the write through. But it knows nothing of the record.
-        retryable = True
+        retryable = status != 407  # a proxy that wants a password wants it every time
     elif status == 404 and raw == _NO_SUCH_ROUTE:
         kind = RouteNotFoundError
     elif status == 404 and request.may_change_id:
         outcome = "unknown"
     elif status == 503 and isinstance(detail, dict) and detail.get("retryable") is False:
         retryable = False
+    text = f"the server answered {_phrase(status)}{_detail_text(detail)}."
+    if status == 407 and not own:
+        text = "a proxy asks for a user and a password (407)."
     error = kind(
-        f"the server answered {_phrase(status)}{_detail_text(detail)}.",
+        text,
         outcome=outcome,
         retryable=retryable,
         status=status,
@@ -186,8 +189,7 @@ def _error(request: Request[Any], answer: Answer) -> OmiError:
             if request.needs_grant and isinstance(detail, dict) and "retryable" not in detail:
                 error.advice = _NO_GRANT
         case RateLimitError():
-            limit = answer.headers.get("X-RateLimit-Limit", "")
-            error.limit = int(limit) if re.fullmatch("[0-9]{1,9}", limit) else None
+            error.limit = _count(answer.headers, "X-RateLimit-Limit")
     if request.authorization is not None and status in (401, 403):
         error.advice = _NOT_THE_KEY
     return error
@@ -369,6 +371,17 @@ def spent_window(headers: MultiMapping[str]) -> float | None:
     if headers.get("X-RateLimit-Remaining") != "0":
         return None
     return window_reset(headers, time.time())
+
+
+def window_facts(headers: MultiMapping[str]) -> tuple[int | None, int | None, float | None]:
+    """The window's allowance, how much of it is left, and the seconds until it ends; None where nothing is said."""
+    limit, left = _count(headers, "X-RateLimit-Limit"), _count(headers, "X-RateLimit-Remaining")
+    return limit, left, window_reset(headers, time.time())
+
+
+def _count(headers: MultiMapping[str], name: str) -> int | None:
+    value = headers.get(name, "")
+    return int(value) if re.fullmatch("[0-9]{1,9}", value) else None
 
 
 def _http_date(value: str) -> datetime | None:

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import select
+import ssl
 from collections.abc import Callable
 from contextvars import ContextVar
 from math import inf
@@ -90,9 +91,9 @@ class Connector(aiohttp.TCPConnector):
     before a request is written answers none of ours: aiohttp would hand it to that request.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, trust: ssl.SSLContext | None) -> None:
         # The transport's slots limit the requests under way, so the connector need not.
-        super().__init__(limit=0, keepalive_timeout=_KEEPALIVE)
+        super().__init__(limit=0, keepalive_timeout=_KEEPALIVE, ssl=True if trust is None else trust)
 
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout

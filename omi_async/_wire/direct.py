@@ -19,6 +19,7 @@ from yarl import URL
 
 from .._protocol.request import Answer, Request
 from .connection import JSON, Attempt, Connector, limits, read, refused_unread
+from .proxy import Proxy
 
 _KNOWN = aiohttp.__version__.startswith("3.14.")
 
@@ -35,9 +36,10 @@ class _Target(aiohttp.ClientRequest):
 class Direct:
     """A request and its answer on a connection of the client's own session."""
 
-    def __init__(self, *, authorization: str, base_url: str, user_agent: str) -> None:
+    def __init__(self, *, authorization: str, base_url: str, user_agent: str, proxy: Proxy | None) -> None:
         self._url = URL(base_url, encoded=True)
-        self._write = _writer(authorization, self._url, user_agent)
+        self._proxy = proxy
+        self._write = _writer(authorization, self._url, user_agent, proxy)
         self._target: aiohttp.ClientRequest | None = None
 
     @staticmethod
@@ -48,18 +50,18 @@ class Direct:
             _KNOWN
             and not session.trace_configs
             and not session._middlewares
-            and _is_original(kind.request)
-            and _is_original(kind._request)
+            and _are_original(kind.request, kind._request)
         )
 
     async def __call__(self, session: aiohttp.ClientSession, request: Request[Any], attempt: Attempt) -> Answer:
         """Make the request and read its answer."""
         connector = session.connector
         assert isinstance(connector, Connector)  # noqa: S101 - the session is the client's own
-        if self._target is None:
-            self._target = _Target("GET", self._url, loop=asyncio.get_running_loop(), session=session)
+        target = self._target
+        if target is None:
+            target = self._new_target(session)
         try:
-            connection = await connector.obtain(self._target, [], limits(attempt.connect), attempt)
+            connection = await connector.obtain(target, [], limits(attempt.connect), attempt)
         except TimeoutError as error:
             raise aiohttp.ConnectionTimeoutError from error
         try:
@@ -83,10 +85,22 @@ class Direct:
             raise
         return answer
 
+    def _new_target(self, session: aiohttp.ClientSession) -> aiohttp.ClientRequest:
+        loop = asyncio.get_running_loop()
+        if self._proxy is None:
+            self._target = _Target("GET", self._url, loop=loop, session=session)
+            return self._target
+        # Not kept: it has the proxy's password.
+        return _Target(
+            "GET", self._url, loop=loop, session=session, proxy=self._proxy.url, proxy_headers=self._proxy.headers()
+        )
+
 
 @functools.lru_cache(maxsize=8)
-def _is_original(method: object) -> bool:
-    return type(method) is FunctionType and method.__code__.co_qualname.startswith("ClientSession.")
+def _are_original(*methods: object) -> bool:
+    return all(
+        type(each) is FunctionType and each.__code__.co_qualname.startswith("ClientSession.") for each in methods
+    )
 
 
 def _drop(connection: aiohttp.connector.Connection) -> None:
@@ -96,14 +110,18 @@ def _drop(connection: aiohttp.connector.Connection) -> None:
     connection.close()
 
 
-def _writer(authorization: str, url: URL, user_agent: str) -> Callable[[Request[Any]], bytes]:
+def _writer(authorization: str, url: URL, user_agent: str, proxy: Proxy | None) -> Callable[[Request[Any]], bytes]:
     """Head and body in one piece. As with the guard, the key lives in the function's cell alone."""
     prefix = url.raw_path.removesuffix("/")
+    for_proxy = ""
+    if proxy is not None and url.scheme == "http":  # without a tunnel the proxy reads the request itself
+        prefix = f"{url.origin()}{prefix}"
+        for_proxy = "".join(f"{name}: {value}\r\n" for name, value in proxy.headers().items())
 
     def headers(authorization: str) -> bytes:
         return (
             f" HTTP/1.1\r\nHost: {url.host_port_subcomponent}\r\nAccept: {JSON}\r\nAccept-Encoding: gzip\r\n"
-            f"User-Agent: {user_agent}\r\nAuthorization: {authorization}\r\n"
+            f"User-Agent: {user_agent}\r\nAuthorization: {authorization}\r\n{for_proxy}"
         ).encode()
 
     with_key = headers(authorization)

@@ -9,6 +9,7 @@ from yarl import URL
 
 from .._protocol.request import Answer, Request
 from .connection import CLEAN_TRIES, JSON, LARGE, Attempt, current, is_clean, limits, read, read_tickets, refused_unread
+from .proxy import Proxy
 
 # What a request of ours carries: set here, or by aiohttp for every request.
 _HEADERS = frozenset(
@@ -30,8 +31,11 @@ class _Unclean(Exception):
 class ThroughSession:
     """A request and its answer through aiohttp's session, owned or borrowed."""
 
-    def __init__(self, *, authorization: str, base_url: str, user_agent: str, borrowed: bool) -> None:
+    def __init__(
+        self, *, authorization: str, base_url: str, user_agent: str, borrowed: bool, proxy: Proxy | None
+    ) -> None:
         self._base_url = base_url
+        self._proxy = proxy
         self._borrowed = borrowed
         self._headers = {"Accept": JSON, "Accept-Encoding": "gzip", "User-Agent": user_agent}
         self._headers_with_body = {**self._headers, "Content-Type": JSON}
@@ -46,13 +50,21 @@ class ThroughSession:
         middlewares = self._middlewares
         if request.authorization is not None:
             middlewares = (_guard(request.authorization(), self._origin, borrowed=self._borrowed),)
+        headers = self._headers if request.body is None else self._headers_with_body
+        proxy, proxy_headers = None, None  # which leaves a borrowed session its own
+        if self._proxy is not None:
+            proxy, proxy_headers = self._proxy.url, self._proxy.headers()
+            if self._origin.scheme == "http":  # without a tunnel the proxy reads the request itself
+                headers = {**headers, **proxy_headers}
         token = current.set(attempt)
         try:
             response = await session.request(
                 request.method,
                 URL(self._base_url + request.path, encoded=True),
                 data=_in_pieces(request.body),
-                headers=self._headers if request.body is None else self._headers_with_body,
+                headers=headers,
+                proxy=proxy,
+                proxy_headers=proxy_headers,
                 skip_auto_headers=_NO_DEFAULT,
                 allow_redirects=False,
                 raise_for_status=False,

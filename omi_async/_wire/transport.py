@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import ssl
 import sys
 import threading
 from collections.abc import Awaitable, Callable
@@ -28,9 +29,13 @@ from .connection import Attempt, Connector, not_http
 from .deadline import Deadline, Deadlines
 from .direct import Direct
 from .fork import keep_forever
+from .proxy import Proxy, hint, refusal
 from .session import ThroughSession
 
 _CLOSE_GRACE = 5.0  # seconds that calls under way get to finish when the client is closed
+
+# OpenSSL's numbers for a chain of certificates that ends at an authority which this machine does not know.
+_UNKNOWN_AUTHORITY = {18, 19, 20, 21}
 
 
 class Transport:
@@ -44,15 +49,23 @@ class Transport:
         user_agent: str,
         max_connections: int,
         session: aiohttp.ClientSession | None,
+        proxy: Proxy | None,
+        trust: ssl.SSLContext | None,
     ) -> None:
         if session is not None and not isinstance(session, aiohttp.ClientSession):
             raise misconfigured("session must be an aiohttp.ClientSession.")
         self._origin = URL(base_url, encoded=True).origin()
         authorization = f"Bearer {api_key}"
         self._through_session = ThroughSession(
-            authorization=authorization, base_url=base_url, user_agent=user_agent, borrowed=session is not None
+            authorization=authorization,
+            base_url=base_url,
+            user_agent=user_agent,
+            borrowed=session is not None,
+            proxy=proxy,
         )
-        self._direct = Direct(authorization=authorization, base_url=base_url, user_agent=user_agent)
+        self._direct = Direct(authorization=authorization, base_url=base_url, user_agent=user_agent, proxy=proxy)
+        self._proxy = proxy
+        self._trust = trust
         self._session = session
         self._borrowed = session is not None
         self.max_connections = max_connections
@@ -67,6 +80,8 @@ class Transport:
             user_agent=user_agent,
             max_connections=max_connections,
             session=None,
+            proxy=proxy,
+            trust=trust,
         )
         """A transport of the same settings that shares nothing with this one, for the child of a fork."""
         self._opened_by = 0  # process id
@@ -221,7 +236,7 @@ class Transport:
         if self._session is None:
             self._opened_by = os.getpid()
             self._session = aiohttp.ClientSession(
-                connector=Connector(),
+                connector=Connector(self._trust),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
             )
@@ -249,25 +264,13 @@ class Transport:
         if timed_out:
             left = attempt.left()
             limit = "the whole call" if left is not None and left <= 0 else "one attempt"
-            return RequestTimeoutError(f"the time for {limit} is over.", outcome=outcome, retryable=True)
+            text = f"the time for {limit} is over."
+            return RequestTimeoutError(
+                text if attempt.connected else text + self._hint(), outcome=outcome, retryable=True
+            )
+        if not attempt.connected or isinstance(error, _BEFORE_REQUEST):
+            return self._without_connection(error)
         match error:
-            case aiohttp.ConnectionTimeoutError():
-                return RequestTimeoutError(
-                    "no connection could be made in time.", outcome="not_applied", retryable=True
-                )
-            case aiohttp.ClientConnectorCertificateError():
-                return TransportError(
-                    f"the certificate of {self._origin.host} was refused. Check the base URL and this machine's clock.",
-                    outcome="not_applied",
-                )
-            case aiohttp.ClientConnectorDNSError():
-                return TransportError(
-                    f"the host name {self._origin.host} was not found.", outcome="not_applied", retryable=True
-                )
-            case aiohttp.ClientConnectorError() | aiohttp.ClientHttpProxyError():
-                return TransportError(
-                    f"no connection to {self._origin} could be made.", outcome="not_applied", retryable=True
-                )
             case HttpProcessingError() | aiohttp.ClientResponseError():
                 # aiohttp's session reports what the parser refuses as a status of 400.
                 return not_http()
@@ -277,6 +280,52 @@ class Transport:
                 return TransportError("the answer broke off.", outcome="unknown", retryable=True)
             case _:
                 return TransportError("the connection was lost.", outcome=outcome, retryable=True)
+
+    def _without_connection(self, error: Exception) -> OmiError:
+        """The failure of an attempt whose request has not left."""
+        proxy, retryable = self._proxy, True
+        through = "" if proxy is None else f" through {proxy}"
+        match error:
+            case aiohttp.ConnectionTimeoutError():
+                return RequestTimeoutError(
+                    f"no connection{through} could be made in time.{self._hint()}",
+                    outcome="not_applied",
+                    retryable=True,
+                )
+            case aiohttp.ClientConnectorCertificateError():
+                text, retryable = _refused_certificate(str(self._origin.host), error), False
+            case aiohttp.ClientConnectorDNSError():
+                name = self._origin.host if proxy is None else f"of {proxy}"
+                text = f"the host name {name} was not found.{self._hint()}"
+            case aiohttp.ClientProxyConnectionError() if proxy is not None:
+                text = f"no connection to {proxy} could be made."
+            case aiohttp.ClientHttpProxyError():
+                return refusal(proxy, self._origin, error)
+            case aiohttp.ClientConnectorError():
+                text = f"no connection to {self._origin}{through} could be made.{self._hint()}"
+            case HttpProcessingError() | aiohttp.ClientResponseError():
+                text = f"{proxy or 'the proxy'} gave an answer that is not proper HTTP."
+            case _:
+                text = "the connection was lost." if proxy is None else f"the connection{through} was lost."
+        return TransportError(text, outcome="not_applied", retryable=retryable)
+
+    def _hint(self) -> str:
+        # A borrowed session goes where its owner sends it.
+        return "" if self._borrowed or self._proxy is not None else hint(self._origin)
+
+
+_BEFORE_REQUEST = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
+"""What goes wrong before a request, on a borrowed session too, where every attempt counts as connected."""
+
+
+def _refused_certificate(host: str, error: aiohttp.ClientConnectorCertificateError) -> str:
+    reason, advice = "", ""
+    cause = error.certificate_error
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        reason = f" ({cause.verify_message.rstrip('.')})"
+        if cause.verify_code in _UNKNOWN_AUTHORITY:
+            advice = " An authority of your own is trusted if `ssl`, or SSL_CERT_FILE before the start, names it."
+    return f"the certificate of {host} was refused{reason}. Check the base URL and this machine's clock.{advice}"
 
 
 def _shorter(one: float | None, other: float | None) -> float | None:

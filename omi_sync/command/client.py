@@ -16,8 +16,10 @@ _NOT_READ = ("OMI_API_BASE_URL", "OMI_API_URL")
 """Variables that name the server to other tools. Whoever has set only these expects them to count here."""
 
 
-def server(*, sandbox: bool, base_url: str | None) -> str:
+def server(*, sandbox: bool, base_url: str | None, proxy: str | None) -> str:
     """The host that the command speaks to, for people."""
+    if sandbox and proxy is not None:
+        raise usage("--sandbox is a server inside this command: no --proxy leads to it.")
     if sandbox and base_url is not None:
         raise usage("--sandbox and --base-url name two different servers.")
     if sandbox:
@@ -35,9 +37,13 @@ def server(*, sandbox: bool, base_url: str | None) -> str:
     return one_line(host.rpartition("@")[2])
 
 
-def connect(stack: ExitStack, voice: Lines, *, sandbox: bool, base_url: str | None, wait: bool) -> OmiClient:
+def connect(
+    stack: ExitStack, voice: Lines, *, sandbox: bool, base_url: str | None, proxy: str | None, wait: bool
+) -> OmiClient:
     """A client, and its sandbox if it has one, that live as long as the stack; what cannot be used is a `Problem`."""
     settings: dict[str, Any] = {"base_url": base_url, "user_agent": f"{NAME}/{__version__}"}
+    if not sandbox:
+        settings["proxy"] = (os.environ.get("OMI_PROXY") or None) if proxy is None else proxy
     if not wait:
         settings["retry"] = RetryPolicy(retry_after_limit=0.0)
     if sandbox:
@@ -59,5 +65,6 @@ def connect(stack: ExitStack, voice: Lines, *, sandbox: bool, base_url: str | No
     except ConfigurationError as error:
         about_key = error.text.startswith("api_key")
         text = error.text.replace("api_key", "OMI_API_KEY").replace(" (omi_mcp_...)", "")
+    text = text.replace("proxy must", "The proxy (--proxy or OMI_PROXY) must")
     text = text.replace("base_url", "The base URL (--base-url or OMI_API_BASE)")
     raise Problem(AUTH if about_key else USAGE, "ConfigurationError", f"{text} Nothing was sent.")

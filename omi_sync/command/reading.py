@@ -28,14 +28,15 @@ def read(
     as_json: bool,
     sandbox: bool,
     base_url: str | None,
+    proxy: str | None,
     **options: Any,
 ) -> int:
     """Carry a command line out, and return the exit code; `show` is `show_list` or `show_one`."""
     voice = Json(action) if as_json else Lines(action)
     try:
-        server(sandbox=sandbox, base_url=base_url)
+        server(sandbox=sandbox, base_url=base_url, proxy=proxy)
         with ExitStack() as stack:
-            client = connect(stack, voice, sandbox=sandbox, base_url=base_url, wait=True)
+            client = connect(stack, voice, sandbox=sandbox, base_url=base_url, proxy=proxy, wait=True)
             show(client, voice, as_json=as_json, **options)
     except Problem as problem:
         voice.error(problem.name, str(problem))

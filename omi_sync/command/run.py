@@ -46,6 +46,7 @@ class Options:
     as_json: bool
     sandbox: bool
     base_url: str | None
+    proxy: str | None
     no_wait: bool
     yes: bool = False
 
@@ -63,7 +64,7 @@ def perform(
     voice = voices.choose(action, as_json=options.as_json, dry_run=options.dry_run)
     with voice, Interrupts(voice) as interrupts:
         try:
-            where = server(sandbox=options.sandbox, base_url=options.base_url)
+            where = server(sandbox=options.sandbox, base_url=options.base_url, proxy=options.proxy)
             items = gather(action, options.source, ids, conversation_id, title)
             if options.dry_run:
                 return _rehearse(action, items, where, voice)
@@ -145,7 +146,12 @@ class _Run:
         options = self._options
         with ExitStack() as stack:
             client = connect(
-                stack, self._voice, sandbox=options.sandbox, base_url=options.base_url, wait=not options.no_wait
+                stack,
+                self._voice,
+                sandbox=options.sandbox,
+                base_url=options.base_url,
+                proxy=options.proxy,
+                wait=not options.no_wait,
             )
             self._voice.begin(len(self._items))
             settings: dict[str, Any] = {
@@ -271,7 +277,8 @@ class _Run:
     def _way_on(self) -> str:
         if self._options.journal is not None:
             again = shlex.join([NAME, *self._given])
-            if len(again) > _LONGEST_COMMAND or self._options.source == "-":
+            has_password = "@" in (self._options.proxy or "")
+            if len(again) > _LONGEST_COMMAND or self._options.source == "-" or has_password:
                 again = "the same command with the same input and journal"
             return f"\nTo go on where it stopped: {again}"
         undone = self._undone()

@@ -194,4 +194,5 @@ def _server() -> list[click.Option]:
     return [
         click.Option(["--sandbox"], is_flag=True, help="Try it out on a server inside this command."),
         click.Option(["--base-url"], metavar="URL", help="Another server than OMI_API_BASE or https://api.omi.me."),
+        click.Option(["--proxy"], metavar="URL", help="The HTTP proxy to go through, instead of OMI_PROXY."),
     ]

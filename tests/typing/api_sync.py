@@ -1,5 +1,6 @@
 """Calls of the synchronous client whose types must come out exactly so; read by type checkers, never run."""
 
+import ssl
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Literal, assert_type
@@ -10,8 +11,10 @@ from omi_sync import (
     ActionItem,
     ActionItemUpdate,
     ApiKey,
+    AttemptEnded,
     Bulk,
     BulkOutcome,
+    CallEnded,
     Category,
     Conversation,
     ConversationActionItem,
@@ -39,6 +42,7 @@ from omi_sync import (
     OmiError,
     PermissionDeniedError,
     RateLimitError,
+    RateWindow,
     RawResponse,
     RequestTimeoutError,
     ResponseError,
@@ -57,6 +61,21 @@ class OwnClient(OmiClient):
     """A subclass is itself in a `with` block."""
 
 
+def watch(event: AttemptEnded | CallEnded) -> None:
+    assert_type(event.operation, str)
+    assert_type(event.status, int | None)
+    assert_type(event.outcome, Literal["success", "not_applied", "unknown"])
+    assert_type(event.error, str | None)
+    assert_type(event.seconds, float)
+    assert_type(event.rate_window, RateWindow)
+    assert_type(event.rate_window.remaining, int | None)
+    if isinstance(event, CallEnded):
+        assert_type(event.attempts, int)
+        assert_type(event.each_attempt, tuple[AttemptEnded, ...])
+    else:
+        assert_type(event.retry_wait, float | None)
+
+
 def client() -> None:
     assert_type(omi_sync.__version__, str)
     assert_type(OmiClient(), OmiClient)
@@ -68,6 +87,9 @@ def client() -> None:
         retry=RetryPolicy(attempts=2),
         max_connections=10,
         user_agent="my-bot/1.0",
+        proxy="http://proxy.example:3128",
+        ssl=ssl.create_default_context(),
+        on_event=watch,
     )
     assert_type(every_setting.closed, bool)
     assert_type(every_setting.conversations, Conversations)
