@@ -54,7 +54,8 @@ def _program(source: str) -> str:
 def _left(exchange: Exchange) -> bool:
     """Whether the client has closed the connection of this request."""
     reader: asyncio.StreamReader = vars(exchange.writer)["_reader"]
-    return reader.at_eof()
+    # The kernel resets a connection that is closed while bytes of the answer are still unread.
+    return reader.at_eof() or isinstance(reader.exception(), ConnectionError)
 
 
 def _names(server: RawServer) -> list[str]:
