@@ -89,7 +89,8 @@ class Gate:
             return
         now = self._clock()
         if error.limit:
-            if now >= self._refused_until.clock:
+            # One that comes a little early, by rounding, is refused for no time at all: it shows nothing new.
+            if now >= self._refused_until.clock + _ROUNDING:
                 self._earliest_opening, self._refusals, self.window = self._refused_until.clock, 0, 0.0
             # Requests that were under way together are refused together: each shows more of the same lesson.
             self._refusals += 1

@@ -224,6 +224,8 @@ class Call(Generic[T]):
 
     def _pass_gates(self) -> None:
         """Do not spend a request that the server is known to refuse."""
+        if self._transport.closed:  # which the attempt says: no window will ever open for this client
+            return
         for gate in self._gates:
             seconds = gate.refused_for()
             if seconds:

@@ -47,9 +47,10 @@ class _Draw:
         chance = self.chance
         faulty = chance.choice((0.1, 0.3, 0.6))
         limited = self.often(0.3)
+        latency = chance.choice((0.0, 0.001, 0.01, 0.2))
         return World(
-            latency=chance.choice((0.0, 0.001, 0.01, 0.2)),
-            idle=self.seconds(0.05, 1.0, 5.0) if self.often(0.3) else 0.0,
+            latency=latency,
+            idle=max(5.0 * latency, self.seconds(0.05, 1.0, 5.0)) if self.often(0.3) else 0.0,
             arrivals=tuple(self.arrival(faulty) for _ in range(chance.randrange(6))),
             turns=tuple(self.turn(faulty) for _ in range(chance.randrange(12))),
             write_limit=chance.choice((1, 2, 3, 5)) if limited else None,

@@ -23,6 +23,8 @@ _DAY = 1_790_000_000.0  # the time of day at which every world begins
 
 
 _MOST_TURNS = 20_000
+_LATE = 1e-6  # seconds: no timer goes off to the moment
+
 _MOST_IDLE_TURNS = 5_000  # in which no time passes
 
 
@@ -142,6 +144,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._coming: list[tuple[float, int, Callable[[], object]]] = []
         self._number = 0
         self._wires: list[Wire] = []
+        self._places: dict[int, int] = {}  # of connections, by their descriptors
         self._connected: dict[socket.socket, Wire] = {}
         self._turns: list[tuple[int, Callable[[], object]]] = []
         self._turn = 0
@@ -167,6 +170,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def block(self, seconds: float) -> None:
         """Compute for so long: the world goes on, and this loop does not."""
+        for wire in self._wires:
+            wire.take_up()
         self._pass_time(self.now + seconds)
 
     def sleep_machine(self, seconds: float) -> None:
@@ -182,6 +187,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         until = self.now + seconds
         while self._coming and self._coming[0][0] <= until:
             self._pass_time(self._coming[0][0])
+        self.now = max(self.now, until if seconds < 1.0 else self.now)
 
     def _pass_time(self, until: float) -> None:
         while self._coming and self._coming[0][0] <= until:
@@ -214,11 +220,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             following = self._coming[0][0] if self._coming else None
             if timeout is None and following is None:
                 raise Standstill
-            wake = None if timeout is None else self.now + timeout
+            wake = None if timeout is None else self.now + timeout + _LATE
             until = min(moment for moment in (wake, following) if moment is not None)
             self._pass_time(until)
             ready = look(0)
-        return sorted(ready, key=lambda event: event[0].fd) if len(ready) > 1 else ready
+        # In an order that does not depend on the numbers of descriptors.
+        return sorted(ready, key=lambda event: self._places.get(event[0].fd, -1)) if len(ready) > 1 else ready
 
     # The machine's surroundings
 
@@ -252,6 +259,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         wire = Wire(self, len(self._wires), delay)
         wire.peer = peer(wire)
         self._wires.append(wire)
+        self._places[wire.near.fileno()] = wire.number
         return wire
 
     @property

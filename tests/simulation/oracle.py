@@ -72,6 +72,16 @@ class Case:
         mark = told.text.encode() if told.text else f"{method} {path.format(told.id)} ".encode()
         return any(mark in data for data in self.record.left)
 
+    def was_read(self, told: Told, seen: Seen) -> bool:
+        """Whether the API's own answer reached a call that still waited for it."""
+        if not seen.proper or seen.answered is None:
+            return False
+        latency = self.script.world.latency
+        arrived = seen.answered + latency
+        in_time = told.attempt is None or arrived - seen.at < told.attempt - 4 * latency - 1.3
+        before = told.ended - _MARGIN - self.computing
+        return in_time and arrived < before and (seen.dropped is None or seen.dropped > arrived)
+
     def is_alone(self, told: Told) -> bool:
         """Whether no other call makes the same request."""
         return not told.operation.startswith("delete") or self.deletes[told.operation, told.id] == 1
@@ -82,7 +92,9 @@ def judge(script: Script, record: Record, experience: Experience, world: Any) ->
     case = Case(script, record, experience, world)
     found: list[str] = []
     for told in [*experience.calls, *([experience.probe] if experience.probe else [])]:
-        for rule in _CALL_RULES:
+        # An answer that comes unasked in the place of the right one cannot be told from it.
+        strayed = any(seen.strayed for seen in case.requests(told))
+        for rule in _CALL_RULES if not strayed else _RULES_OF_ANY_ANSWER:
             found += [f"{rule.__name__[1:]}: {told}: {words}" for words in rule(case, told)]
     for job in experience.jobs:
         for job_rule in _JOB_RULES:
@@ -99,6 +111,8 @@ def _no_false_success(case: Case, told: Told) -> Iterator[str]:
     if told.operation in _READS or told.how not in ("result", "unconfirmed"):
         return
     applied = [seen for seen in case.requests(told) if seen.applied is not None and seen.applied <= told.ended]
+    if told.operation == "request" and any(seen.answer.startswith("200 ") for seen in case.requests(told)):
+        return  # any JSON is an answer there
     if told.how == "result" and not applied:
         yield "was not applied"
     if told.how == "unconfirmed" and not applied and not told.id.startswith("x"):
@@ -201,10 +215,12 @@ def _only_the_apis_words(case: Case, told: Told) -> Iterator[str]:
     if told.attempts == 0 or not case.is_alone(told) or told.operation == "list":
         return
     sent = case.requests(told)
-    words = {"404 router", "410 json"}  # a JSON object with a detail is taken for the API's
+    words = {"404 router"}
+    if told.operation.startswith("create"):  # no record is spoken of: any JSON with a detail is taken for the API's
+        words.add("404 of another")
     if not any(seen.status == told.status or seen.answer in words for seen in sent):
         yield f"the API never said {told.status}"
-    if told.error == "NotFoundError" and not any(seen.status == 404 for seen in sent):
+    if told.error == "NotFoundError" and not told.operation.startswith("create") and not any(seen.status == 404 for seen in sent):
         yield "the API never said that it is missing"
 
 
@@ -228,8 +244,7 @@ def _not_tried_again(case: Case, told: Told) -> Iterator[str]:
         return
     sent = case.requests(told)
     for seen, following in zip(sent, sent[1:], strict=False):
-        refused = seen.proper and seen.status in (400, 401, 402, 403, 404, 422)
-        if refused and following.at > (seen.answered or 0.0) + case.script.world.latency:
+        if seen.status in (400, 401, 402, 403, 404, 422) and case.was_read(told, seen):
             yield f"the API had refused it with {seen.status}"
 
 
@@ -237,11 +252,12 @@ def _believed(case: Case, told: Told) -> Iterator[str]:
     """The API's answer came whole and in time, and the call failed all the same."""
     if told.how != "error" or told.operation == "list" or case.experience.closed_at is not None:
         return
-    for seen in case.requests(told):
-        arrived = None if seen.answered is None else seen.answered + case.script.world.latency
-        if seen.proper and seen.status == 200 and arrived is not None and arrived < told.ended - _MARGIN - case.computing:
-            if case.is_alone(told) and told.began < seen.at and not seen.spoiled and not _sleeping(case):
-                yield f"#{seen.number} was answered with {seen.status}"
+    sent = case.requests(told)
+    if not sent or told.attempts != len(sent) or not case.is_alone(told) or _sleeping(case):
+        return
+    seen = sent[-1]
+    if seen.status == 200 and case.was_read(told, seen):
+        yield f"#{seen.number} was answered with {seen.status}"
 
 
 def _no_refusal_without_a_window(case: Case, told: Told) -> Iterator[str]:
@@ -323,6 +339,8 @@ _CALL_RULES = (
     _closed_is_closed,
 )
 
+_RULES_OF_ANY_ANSWER = (_over_by_its_limit, _nobody_elses_exception, _no_secrets, _nothing_sent_after_the_end)
+
 
 # Jobs
 
@@ -336,7 +354,7 @@ def _sent(case: Case, job: JobTold, life: int | None = None) -> list[Seen]:
         for seen in case.record.requests
         if seen.method == method
         and seen.path in paths
-        and (life is None or (job.began <= seen.at and (not job.finished or seen.at <= job.ended + 1.0)))
+        and (life is None or (job.began <= seen.at and seen.at <= job.ended + 1.0))
     ]
 
 
@@ -378,11 +396,12 @@ def _sent_is_reported(case: Case, job: JobTold) -> Iterator[str]:
 
 
 def _items_told_truly(case: Case, job: JobTold) -> Iterator[str]:
-    sent = _sent(case, job)
-    for each in sorted({told.id for told in job.told}):
+    sent, ever = _sent(case, job, job.life), _sent(case, job)
+    strayed = {_id_of(seen) for seen in sent if seen.strayed}
+    for each in sorted({told.id for told in job.told} - strayed):
         told = [told for told in job.told if told.id == each]
-        applied = [seen for seen in sent if _id_of(seen) == each and seen.applied is not None]
-        texts = {seen.body for seen in applied}
+        texts = {seen.body for seen in sent if _id_of(seen) == each and seen.applied is not None}
+        gone = any(_id_of(seen) == each and seen.applied is not None for seen in ever)
         done = sum(one.how == "done" for one in told)
         failed = [one for one in told if one.how == "failed"]
         if done > len(texts):
@@ -391,11 +410,11 @@ def _items_told_truly(case: Case, job: JobTold) -> Iterator[str]:
             if one.how == "done" and job.job.operation == "update":
                 if one.text not in _items(job, each) or one.answer != f"{each} {one.text}":
                     yield f"{each}: was told of {one.answer}"
-            if one.how == "unconfirmed" and not texts and not each.startswith("x"):
+            if one.how == "unconfirmed" and not gone and not each.startswith("x"):
                 yield f"{each}: is said to be gone and is there"
             if one.how == "failed" and one.outcome != "not_applied":
                 yield f"{each}: failed, with the outcome {one.outcome}"
-        items = len(set(_items(job, each)))
+        items = len(_items(job, each))
         if job.finished and job.life == 1 and len(texts) > items - len(failed) and len(told) == len(_items(job, each)):
             if job.job.operation == "update" or len(told) == len(failed):
                 yield f"{each}: {len(texts)} applied, {len(failed)} of {items} said to have failed"
@@ -491,7 +510,7 @@ def _comes_to_its_end(case: Case, job: JobTold) -> Iterator[str]:
     if job.ends != ["complete"]:
         yield "does not come to its end in a world where all is well"
         return
-    late = {_id_of(seen) for seen in _sent(case, job) if seen.applied is not None and seen.applied > seen.at + 0.5}
+    late = {_id_of(seen) for seen in _sent(case, job) if seen.strayed or (seen.applied or 0.0) > seen.at + 0.5}
     for each in sorted(set(job.job.ids) - late):
         record = case.world.sandbox.conversations.get(each)
         if each.startswith("x") or any(step.id == each for step in _calls(case.script.user.steps)):

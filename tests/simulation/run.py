@@ -143,8 +143,8 @@ def _live(
     except Killed:
         write("killed")
         experience.killed = True
-        loop.run_out(1e5)
         program.bury()
+        loop.run_out(1e5)
         _bury(loop)
     except Standstill:
         strange.append("standstill: something waits for what will never happen")
@@ -194,6 +194,7 @@ def _turn(loop: VirtualLoop, clock: Any, write: Callable[[str], None]) -> None:
 
 def _next_loop(loop: VirtualLoop) -> VirtualLoop:
     following = VirtualLoop()
+    loop.run_out(0.01)
     following.now, following.slept, following.stepped = loop.now, loop.slept, loop.stepped
     loop.close()
     return following

@@ -67,6 +67,7 @@ class Told:
     took: float = 0.0  # by the client's clock, which stands still while the machine sleeps
     limit: float | None = None
     allowed: int = 3  # attempts
+    attempt: float | None = None  # limit of one attempt
     job: int | None = None
     error: str = ""  # class of the error
     outcome: str = ""
@@ -131,7 +132,11 @@ class Program:
     def bury(self) -> None:
         """Nobody is told anything any more: the process was killed."""
         kept = self._experience
-        kept.jobs = [attrs.evolve(job, ends=list(job.ends), told=list(job.told)) for job in kept.jobs]
+        now = self._loop.now
+        kept.jobs = [
+            attrs.evolve(job, ends=list(job.ends), told=list(job.told), ended=job.ended if job.finished else now)
+            for job in kept.jobs
+        ]
         self._experience, self._log = Experience(), lambda _: None
 
     def _policy(self, attempts: int) -> RetryPolicy:
@@ -209,7 +214,7 @@ class Program:
             self._loop.block(call.compute)
         told = Told(call.operation, call.id, call.text, "", limit=call.total)
         told.after_close = self._experience.closed_at is not None
-        told.allowed = call.attempts
+        told.allowed, told.attempt = call.attempts, call.attempt
         told.began, told.took = self._loop.now, -self._loop.time()
         how = {
             "timeout": Timeout(connect=call.connect, attempt=call.attempt, total=call.total),
@@ -301,6 +306,8 @@ class Program:
             told.ends.append(type(error).__name__)
             told.finished = True
             return
+        task = asyncio.current_task()
+        before = 0 if task is None else task.cancelling()
         taking = asyncio.ensure_future(self._take(step, job, told, seen))
         if step.take.startswith("cancel"):
             if step.turns:
@@ -312,11 +319,10 @@ class Program:
         try:
             await taking
         except asyncio.CancelledError:
-            task = asyncio.current_task()
             if not taking.done():
                 taking.cancel()
                 await asyncio.wait([taking])
-            if task is not None and task.cancelling():
+            if task is not None and task.cancelling() > before:
                 raise
         finally:
             if job.progress.resumed:

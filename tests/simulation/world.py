@@ -47,7 +47,6 @@ PAGES = {
     "408": Page(408, _HTML, _SORRY, True),
     "409": Page(409, _HTML, _SORRY, False),
     "410": Page(410, _HTML, _SORRY, False),
-    "410 json": Page(410, _JSON, b'{"detail":"Gone"}', False),
     "425": Page(425, _HTML, _SORRY, True),
     "429": Page(429, _HTML, _SORRY, False),
     "429 waits": Page(429, _HTML, _SORRY, False, waits=True),
@@ -93,7 +92,8 @@ class Seen:
     answer: str = ""
     proper: bool = False  # the API's own answer went out whole
     waits: float | None = None  # seconds that the answer asks to wait
-    spoiled: bool = False  # the connection broke before the answer had gone out
+    dropped: float | None = None  # when the client closed the connection, if this was the last request on it
+    strayed: bool = False  # an answer that nobody had asked for may have come in the place of its own
     overlapped: bool = False  # came before the last one on its connection was answered
 
 
@@ -135,11 +135,13 @@ class World:
         self.script = world
         self.timetable = timetable
         self.log = log
+        self.recovered = False
         self._turns = list(world.turns)
         self._arrivals = list(world.arrivals)
 
     def recover(self) -> None:
         """From now on all is well."""
+        self.recovered = True
         self._turns.clear()
         self._arrivals.clear()
 
@@ -172,12 +174,14 @@ class Connection:
         self._wire = wire
         self._buffer = b""
         self._requests = 0
+        self._seen: Seen | None = None
         self._answering = False
         self._last = 0
+        self._stray_until = -1.0
         at = world.timetable.at
         match arrival.kind:
             case "speaks first":
-                at(arrival.seconds, lambda: wire.send(_message(200, _JSON, b'{"success":true}')))
+                at(arrival.seconds, lambda: self._stray(_message(200, _JSON, b'{"success":true}')))
             case "closed at once":
                 wire.close()
             case "closed soon":
@@ -204,6 +208,8 @@ class Connection:
 
     def client_closed(self) -> None:
         self._world.log(f"world   connection {self._wire.number} closed by the client")
+        if self._seen is not None:
+            self._seen.dropped = self._world.timetable.now - self._world.script.latency
         self._wire.close()
 
     def _take(self, method: str, path: str, headers: CIMultiDict[str], body: bytes) -> None:
@@ -214,7 +220,9 @@ class Connection:
         seen = Seen(
             len(world.record.requests), self._wire.number, self._requests, world.timetable.now, method, path, body, key
         )
-        seen.overlapped = self._answering
+        before = self._seen if self._answering else None
+        seen.strayed = world.timetable.now <= self._stray_until or (before is not None and before.strayed)
+        seen.overlapped, self._seen = before is not None and not seen.strayed, seen
         world.record.requests.append(seen)
         turn = world.next_turn()
         world.log(f"world   #{seen.number} {method} {path} {body.decode()} on {self._wire.number}: {turn!r}")
@@ -242,8 +250,11 @@ class Connection:
             seen.waits = float(reply.headers["Retry-After"])
         kind = reply.kind if isinstance(reply, Page) else None
         message = reply.body if reply.status == 0 else _message(reply.status, kind, reply.body, headers, turn.way)
-        seen.proper = not isinstance(reply, Page) and turn.way not in ("cut", "stops")
+        seen.proper = not isinstance(reply, Page) and turn.way not in ("cut", "stops") and not wire.closed
         self._answering = False
+        if seen.strayed:  # the client has taken another answer for this one, and may take this for the next
+            self._stray(message)
+            return
         match turn.way:
             case "cut" | "stops":
                 wire.send(message[: 1 + turn.cut % max(1, len(message) - 1)])
@@ -253,7 +264,7 @@ class Connection:
                 wire.send(message + message)
             case "twice later":
                 wire.send(message)
-                at(turn.gap, lambda: wire.send(message))
+                at(turn.gap, lambda: self._stray(message))
             case "in pieces":
                 middle = turn.cut % len(message)
                 wire.send(message[:middle])
@@ -271,11 +282,18 @@ class Connection:
                 wire.send(message)
         self._rest()
 
+    def _stray(self, message: bytes) -> None:
+        """Send what nobody has asked for."""
+        self._wire.send(message)
+        self._stray_until = self._world.timetable.now + 2 * self._world.script.latency
+        if self._answering and self._seen is not None:
+            self._seen.strayed = True
+
     def _rest(self) -> None:
         """Close the connection if it stays idle."""
         self._last += 1
         last, idle = self._last, self._world.script.idle
-        if idle:
+        if idle and not self._world.recovered:
             self._world.timetable.at(idle, lambda: self._wire.close() if self._last == last else None)
 
 
