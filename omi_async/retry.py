@@ -224,11 +224,9 @@ class Call(Generic[T]):
 
     def _pass_gates(self) -> None:
         """Do not spend a request that the server is known to refuse."""
-        if self._transport.closed:  # which the attempt says: no window will ever open for this client
-            return
         for gate in self._gates:
             seconds = gate.refused_for()
-            if seconds:
+            if seconds and not self._transport.closed:  # no window opens for a closed client, as the attempt will say
                 refused = RateLimitError(
                     f"the server's window stays closed for another {seconds:.0f} s; nothing was sent.",
                     retryable=True,

@@ -354,7 +354,7 @@ def _sent(case: Case, job: JobTold, life: int | None = None) -> list[Seen]:
         for seen in case.record.requests
         if seen.method == method
         and seen.path in paths
-        and (life is None or (job.began <= seen.at and seen.at <= job.ended + 1.0))
+        and (life is None or (job.began <= seen.at and seen.at <= job.ended + (1.0 if job.finished else 0.0)))
     ]
 
 
