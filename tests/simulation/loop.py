@@ -7,7 +7,9 @@ When nobody has anything to do, the clock moves on to the next moment at which s
 """
 
 import asyncio
+import functools
 import heapq
+import itertools
 import selectors
 import socket
 import time
@@ -89,10 +91,14 @@ class Wire:
             assert peer is not None
             if data:
                 peer.left(data)
-                self._loop.at(self._delay, lambda data=data: None if self.closed else peer.received(data))
+                self._loop.at(self._delay, functools.partial(self._arrive, data))
             else:
                 self.ended = True
                 self._loop.at(self._delay, peer.client_closed)
+
+    def _arrive(self, data: bytes) -> None:
+        if not self.closed and self.peer is not None:
+            self.peer.received(data)
 
     def drop(self) -> None:
         """Close both ends, at the end of the world."""
@@ -116,6 +122,28 @@ class Wire:
     def _close(self) -> None:
         self.closed = True
         self._far.close()
+
+
+class _Numbered:
+    """Its place in a set does not depend on its place in memory."""
+
+    number = 0
+
+    def __hash__(self) -> int:
+        return self.number
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+class _Future(_Numbered, asyncio.Future[Any]):
+    pass
+
+
+class _Task(_Numbered, asyncio.Task[Any]):
+    def __init__(self, number: int, coroutine: Any, **options: Any) -> None:
+        self.number = number
+        super().__init__(coroutine, **options)
 
 
 class _Selector(selectors.DefaultSelector):
@@ -150,6 +178,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._turn = 0
         self._idle_turns = 0
         super().__init__(selector)
+        self._numbers = numbers = itertools.count()
+        self.set_task_factory(lambda loop, coroutine, **options: _Task(next(numbers), coroutine, loop=loop, **options))
 
     # Time
 
@@ -269,6 +299,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             wire.take_up()
         waiting = {id(wire) for sock, wire in self._connected.items() if sock.fileno() < 0}
         return [wire for wire in self._wires if not wire.ended and not wire.closed and id(wire) not in waiting]
+
+    def create_future(self) -> asyncio.Future[Any]:
+        future = _Future(loop=self)
+        future.number = next(self._numbers)
+        return future
 
     def run_in_executor(self, executor: Any, function: Any, *args: Any) -> Any:  # type: ignore[override]
         """Work for a thread is done at once, and takes its time by the virtual clock."""

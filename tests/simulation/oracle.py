@@ -98,7 +98,9 @@ def judge(script: Script, record: Record, experience: Experience, world: Any) ->
             found += [f"{rule.__name__[1:]}: {told}: {words}" for words in rule(case, told)]
     for job in experience.jobs:
         for job_rule in _JOB_RULES:
-            found += [f"{job_rule.__name__[1:]}: job {job.number} ({job.ends}): {words}" for words in job_rule(case, job)]
+            found += [
+                f"{job_rule.__name__[1:]}: job {job.number} ({job.ends}): {words}" for words in job_rule(case, job)
+            ]
     for whole in _RULES:
         found += [f"{whole.__name__[1:]}: {words}" for words in whole(case)]
     return found
@@ -130,17 +132,17 @@ def _no_false_not_applied(case: Case, told: Told) -> Iterator[str]:
         if told.outcome != "not_applied":
             yield "a read changes nothing"
         return
-    if told.outcome == "not_applied" and case.is_alone(told):
-        if any(seen.applied is not None for seen in case.requests(told)):
-            yield "was applied"
+    applied = any(seen.applied is not None for seen in case.requests(told))
+    if told.outcome == "not_applied" and applied and case.is_alone(told):
+        yield "was applied"
     if told.outcome not in ("not_applied", "unknown"):
         yield "an outcome that does not exist"
 
 
 def _no_doubt_without_a_request(case: Case, told: Told) -> Iterator[str]:
-    if told.how == "error" and told.outcome == "unknown" and not case.script.user.borrowed:
-        if not case.has_left(told):
-            yield "nothing has left"
+    in_doubt = told.how == "error" and told.outcome == "unknown"
+    if in_doubt and not case.script.user.borrowed and not case.has_left(told):
+        yield "nothing has left"
 
 
 def _one_request_an_attempt(case: Case, told: Told) -> Iterator[str]:
@@ -220,7 +222,11 @@ def _only_the_apis_words(case: Case, told: Told) -> Iterator[str]:
         words.add("404 of another")
     if not any(seen.status == told.status or seen.answer in words for seen in sent):
         yield f"the API never said {told.status}"
-    if told.error == "NotFoundError" and not told.operation.startswith("create") and not any(seen.status == 404 for seen in sent):
+    if (
+        told.error == "NotFoundError"
+        and not told.operation.startswith("create")
+        and not any(seen.status == 404 for seen in sent)
+    ):
         yield "the API never said that it is missing"
 
 
@@ -242,8 +248,7 @@ def _tried_again(case: Case, told: Told) -> Iterator[str]:
 def _not_tried_again(case: Case, told: Told) -> Iterator[str]:
     if told.operation in _READS or not case.is_alone(told):
         return
-    sent = case.requests(told)
-    for seen, following in zip(sent, sent[1:], strict=False):
+    for seen in case.requests(told)[:-1]:
         if seen.status in (400, 401, 402, 403, 404, 422) and case.was_read(told, seen):
             yield f"the API had refused it with {seen.status}"
 
@@ -407,17 +412,18 @@ def _items_told_truly(case: Case, job: JobTold) -> Iterator[str]:
         if done > len(texts):
             yield f"{each}: {done} done, {len(texts)} applied"
         for one in told:
-            if one.how == "done" and job.job.operation == "update":
-                if one.text not in _items(job, each) or one.answer != f"{each} {one.text}":
-                    yield f"{each}: was told of {one.answer}"
+            own = one.text in _items(job, each) and one.answer == f"{each} {one.text}"
+            if one.how == "done" and job.job.operation == "update" and not own:
+                yield f"{each}: was told of {one.answer}"
             if one.how == "unconfirmed" and not gone and not each.startswith("x"):
                 yield f"{each}: is said to be gone and is there"
             if one.how == "failed" and one.outcome != "not_applied":
                 yield f"{each}: failed, with the outcome {one.outcome}"
         items = len(_items(job, each))
-        if job.finished and job.life == 1 and len(texts) > items - len(failed) and len(told) == len(_items(job, each)):
-            if job.job.operation == "update" or len(told) == len(failed):
-                yield f"{each}: {len(texts)} applied, {len(failed)} of {items} said to have failed"
+        comparable = job.job.operation == "update" or len(told) == len(failed)
+        whole = job.finished and job.life == 1 and len(told) == items
+        if whole and comparable and len(texts) > items - len(failed):
+            yield f"{each}: {len(texts)} applied, {len(failed)} of {items} said to have failed"
 
 
 def _ends_for_a_reason(case: Case, job: JobTold) -> Iterator[str]:
@@ -575,5 +581,3 @@ def _calls(steps: tuple[Any, ...]) -> Iterator[Call]:
 
 def _groups(steps: tuple[Any, ...]) -> list[Together]:
     return [step for step in steps if isinstance(step, Together) and step.group]
-
-

@@ -80,7 +80,16 @@ def run(script: Script) -> Run:
             calmed = attrs.evolve(script, user=again, world=attrs.evolve(script.world, clocks=()))
             write(f"life {life}")
             with clocks_of(loop):
-                _live(loop, world, calmed, experience, write, journals / f"{life}.db", life, before=journals / f"{life - 1}.db")
+                _live(
+                    loop,
+                    world,
+                    calmed,
+                    experience,
+                    write,
+                    journals / f"{life}.db",
+                    life,
+                    before=journals / f"{life - 1}.db",
+                )
         loop.close()
     violations = oracle.judge(script, world.record, experience, world)
     return Run(script, log, violations, world, experience)
@@ -132,7 +141,9 @@ def _live(
         name = "killed" if life == 2 and experience.killed else before.name
         _copy(before.parent / name, journal)
     strange = experience.strange
-    loop.set_exception_handler(lambda _, context: strange.append(f"{context.get('message')}: {context.get('exception')!r}"))
+    loop.set_exception_handler(
+        lambda _, context: strange.append(f"{context.get('message')}: {context.get('exception')!r}")
+    )
     asyncio.set_event_loop(loop)
     program = Program(script.user, f"http://{HOST}:{PORT}", loop, experience, write, life=life)
     main = loop.create_task(program.live(str(journal), all_well=world.recover))
@@ -229,5 +240,3 @@ def _quiet() -> Iterator[None]:
     finally:
         logger.disabled = disabled
         sys.unraisablehook = hook
-
-

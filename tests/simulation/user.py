@@ -159,8 +159,9 @@ class Program:
             if self._extra:
                 await asyncio.wait(self._extra)
             all_well()
-            await asyncio.sleep(5.0)
-            if self._experience.closed_at is None:
+            if self._life:
+                await asyncio.sleep(5.0)
+            if self._life and self._experience.closed_at is None:
                 self._experience.probe = await self._call(
                     Call(operation="get", id="probe", text="probe", total=60.0, attempt=20.0)
                 )
@@ -235,7 +236,7 @@ class Program:
             if not call.ending.startswith("cancel"):
                 told.how = "CancelledError"
         except OmiError as error:
-            _write_error(told, error)
+            write_error(told, error)
         except TimeoutError:
             told.how, told.lost = "timeout", True
             if call.ending not in ("timeout", "wait_for"):
@@ -244,7 +245,7 @@ class Program:
             told.how = type(error).__name__
             told.text_of_error = repr(error)
         else:
-            _write_result(told, result)
+            write_result(told, result)
         self._finish(told)
         if task is not None and task.cancelling() > before:
             self._experience.strange.append(f"the task counts as cancelled after {told}")
@@ -292,7 +293,9 @@ class Program:
         told.began = self._loop.now
         seen = asyncio.Semaphore(step.concurrency)
         items = _Input(step, told, seen, self._loop)
-        call = self._omi.conversations.update_many if step.operation == "update" else self._omi.conversations.delete_many
+        call = (
+            self._omi.conversations.update_many if step.operation == "update" else self._omi.conversations.delete_many
+        )
         self._log(f"user    job {told.number} begins")
         try:
             job = call(
@@ -408,7 +411,7 @@ class Program:
         each.attempts = outcome.attempts
         each.ended = self._loop.now
         if outcome.error is not None:
-            _write_error(each, outcome.error)
+            write_error(each, outcome.error)
             each.how = str(outcome.status)
         if outcome.result is not None and step.operation == "update":
             each.answer = f"{outcome.result.id} {outcome.result.structured.title}"
@@ -462,7 +465,7 @@ class _Input:
                 await asyncio.sleep(0.2)
 
 
-def _write_error(told: Told, error: OmiError) -> None:
+def write_error(told: Told, error: OmiError) -> None:
     told.how = "error"
     told.error, told.outcome = type(error).__name__, error.outcome
     told.attempts, told.status, told.retry_after = error.attempts, error.status, error.retry_after
@@ -470,7 +473,7 @@ def _write_error(told: Told, error: OmiError) -> None:
     told.text_of_error = f"{error} {error!r} {error.args}"
 
 
-def _write_result(told: Told, result: Any) -> None:
+def write_result(told: Told, result: Any) -> None:
     told.how = "result"
     match told.operation:
         case "update" | "get" | "get transcript":

@@ -318,5 +318,3 @@ def _message(status: int, kind: str | None, body: bytes, headers: str = "", way:
         headers += f"Content-Length: {len(body)}\r\n"
     interim = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" if way == "interim" else b""
     return interim + f"HTTP/1.1 {status} Whatever\r\n{headers}\r\n".encode() + body
-
-
