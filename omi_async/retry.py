@@ -196,6 +196,8 @@ class Call(Generic[T]):
         self.attempts = 0
         self.maybe_applied = maybe_applied
         """Whether an attempt may have been carried out, in this run or an earlier one."""
+        self.refused: OmiError | None = None
+        """The last error of an attempt whose request had left, if that is certain to have changed nothing."""
         self.operation = request.operation
         self._request = request
         self._transport = retrier.transport
@@ -276,6 +278,8 @@ class Call(Generic[T]):
                 failure.retryable = False
             # Do not reuse a connection on which an attempt ended unknown.
             self._last.distrust()
+        elif self._last.connected:
+            self.refused = failure
         raise self._marked(failure)
 
     def _marked(self, failure: OmiError) -> OmiError:
@@ -293,6 +297,9 @@ class Call(Generic[T]):
         async def attempt() -> T:
             if failures:
                 raise failures.pop()
+            # Other calls may have learned in the meantime that the window is closed; one's own 429 was waited for.
+            if not isinstance(self.refused, RateLimitError):
+                self._pass_gates()
             # A connection that failed, or a server behind it that did, is not asked again.
             self._last = self._next(fresh=self.maybe_applied or self._request.effect == "once")
             return await self._attempt()

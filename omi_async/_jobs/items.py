@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 from .._late import load
 from .._protocol.arguments import misconfigured
 from .._protocol.request import Refusal, Request
-from ..errors import InvalidRequestError, RateLimitError
+from ..errors import InvalidRequestError, OmiError
 from ..models.bulk import BulkStatus
 
 if TYPE_CHECKING:
@@ -58,9 +58,9 @@ class Item(NamedTuple):
     request: Request[Any] | InvalidRequestError
     maybe_applied: bool = False
     attempts: int = 0
-    """Requests that were throttled."""
-    failure: RateLimitError | None = None
-    """The error that throttled it last."""
+    """Requests that were throttled, or refused by something in between."""
+    failure: OmiError | None = None
+    """The last error of these."""
 
     @property
     def journalled_id(self) -> str:

@@ -28,6 +28,22 @@ class _Draw:
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
         self.count = 0
+        # Few kinds in one world meet each other more often than all kinds in every world.
+        self.pages = self.some(tuple(PAGES))
+        self.ways = self.some(WAYS)
+        self.operations = self.some((*_OFTEN, *_OFTEN, *_WITH_RECORD, *_WITHOUT))
+        self.endings = self.some(("timeout", "wait_for", "cancel", "cancel", "cancel twice"))
+        self.sources = self.some(("list", "list", "generator", "asynchronous", "slow", "live", "failing", "cancelled"))
+        self.takes = self.some(
+            ("all", "all", "limit", "leave", "leave and go on", "cancel", "cancel twice", "two at once")
+        )
+
+        self.jobs = self.chance.choice((0.0, 0.1, 0.1, 0.5))
+
+    def some(self, kinds: tuple[str, ...]) -> tuple[str, ...]:
+        """A few of the kinds, or all."""
+        few = self.chance.choice((1, 2, 3, len(kinds)))
+        return tuple(self.chance.sample(kinds, few))
 
     def often(self, probability: float) -> bool:
         return self.chance.random() < probability
@@ -72,8 +88,8 @@ class _Draw:
         chance = self.chance
         answer = chance.choice(("api", "api", "none", "page", "page"))
         if answer == "page":
-            answer = chance.choice(tuple(PAGES))
-        way = chance.choice(WAYS) if answer == "api" or self.often(0.3) else "whole"
+            answer = chance.choice(self.pages)
+        way = chance.choice(self.ways) if answer == "api" or self.often(0.3) else "whole"
         if answer == "none":
             way = chance.choice(("closes", "silent"))
         return Turn(
@@ -84,7 +100,7 @@ class _Draw:
             way=way,
             cut=chance.randrange(300) if way in ("cut", "stops", "in pieces") else 0,
             gap=self.seconds(0.0, 0.005, 0.05, 0.5) if way in ("twice later", "in pieces", "closed later") else 0.0,
-            wait=chance.choice((0, 1, 5, 70, 5000)) if answer.endswith("waits") else 1,
+            wait=chance.choice((0, 1, 5, 70, 5000, 300_000)) if answer.endswith("waits") else 1,
         )
 
     def clock(self) -> Clock:
@@ -110,29 +126,29 @@ class _Draw:
 
     def step(self, depth: int) -> Any:
         kind = self.chance.random()
-        if kind < 0.12 and depth == 0:
+        if kind < self.jobs and depth == 0:
             return self.job()
-        if kind < 0.30 and depth == 0:
+        if kind < self.jobs + 0.2 and depth == 0:
             steps = [self.step(depth=1) for _ in range(self.chance.randrange(2, 6))]
             if self.often(0.3):
                 steps.append(self.job())
             if self.often(0.2):
                 steps.append(self.job())
             return Together(steps=tuple(steps), group=self.often(0.3))
-        if kind < 0.34:
+        if kind > 0.96:
             return Close(wait=self.seconds(0.0, 0.05, 0.5), limit=self.seconds(0.01, 1.0) if self.often(0.5) else 0.0)
         return self.call()
 
     def call(self) -> Call:
         chance = self.chance
-        operation = chance.choice(_OFTEN) if self.often(0.7) else chance.choice((*_WITH_RECORD, *_WITHOUT))
+        operation = chance.choice(self.operations)
         self.count += 1
         record = "c0"
         if operation in _WITH_RECORD:
             prefix = "x" if operation in _DELETES and self.often(0.15) else _WITH_RECORD[operation]
             number = self.count if operation in _DELETES else chance.randrange(3)
             record = f"{prefix}{number}"
-        ending = chance.choice(("timeout", "wait_for", "cancel", "cancel", "cancel twice")) if self.often(0.25) else ""
+        ending = chance.choice(self.endings) if self.often(0.25) else ""
         total = self.seconds(1.0, 5.0, 30.0, 60.0)
         return Call(
             operation=operation,
@@ -153,20 +169,18 @@ class _Draw:
         chance = self.chance
         self.count += 1
         size = chance.choice((0, 1, 3, 5, 9))
-        different = max(1, size - chance.choice((0, 0, 0, 1, 3)))
+        different = max(1, size - chance.choice((0, 0, 1, 3, 6)))
         names = [f"{'x' if self.often(0.05) else 'j'}{self.count}-{n}" for n in range(different)]
         ids = tuple(names[n] if n < different else chance.choice(names) for n in range(size))
         operation = chance.choice(("update", "delete"))
-        sources = ("list", "list", "generator", "asynchronous", "slow", "live", "failing", "cancelled")
-        takes = ("all", "all", "all", "limit", "leave", "leave and go on", "cancel", "cancel twice", "two at once")
-        take = chance.choice(takes)
+        take = chance.choice(self.takes)
         journal = self.often(0.4) and self.journals == 0
         self.journals += journal
         return Job(
             operation=operation,
             ids=ids,
             texts=tuple(self.text() for _ in ids) if operation == "update" else (),
-            source=chance.choice(sources),
+            source=chance.choice(self.sources),
             breaks=chance.randrange(max(1, size)),
             concurrency=chance.choice((1, 2, 4, 5)),
             waits=self.often(0.8),
@@ -175,6 +189,7 @@ class _Draw:
             after=self.seconds(0.01, 0.05, 0.5, 2.0),
             turns=chance.randrange(1, 30) if take.startswith("cancel") and self.often(0.5) else 0,
             taken=chance.randrange(max(1, size)),
+            close_limit=self.seconds(0.001, 0.05, 1.0) if self.often(0.3) else 0.0,
             callback=chance.choice(("", "", "", "raises", "cancels", "calls")),
             wait=self.seconds(0.0, 0.1) if self.often(0.3) else 0.0,
         )

@@ -4,6 +4,7 @@ The oracle knows the promises of docs/reliability.md, the script and the world's
 client's code. Each rule is a function that yields what breaks it.
 """
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Iterator
@@ -39,6 +40,7 @@ _REQUESTS = {
 _READS = {"get", "get transcript", "list"}
 _ONCE = {"create", "create action item", "create goal"}  # the server cannot tell a repetition from a second one
 _MARGIN = 0.01  # seconds
+_DAY = 86400.0  # seconds; no word closes a window for longer
 
 
 class Case:
@@ -63,14 +65,14 @@ class Case:
             if seen.method == method
             and (seen.path == path or (path.endswith("?") and seen.path.startswith(path)))
             and (method in ("GET", "DELETE") or text in seen.body)
-            and (method != "GET" or told.began <= seen.at <= told.ended + _MARGIN)
+            and (method != "GET" or told.began <= seen.at <= told.ended + 2 * self.script.world.latency + _MARGIN)
         ]
 
     def has_left(self, told: Told) -> bool:
         """Whether anything of the call's requests was ever written."""
         method, path = _REQUESTS[told.operation]
         mark = told.text.encode() if told.text else f"{method} {path.format(told.id)} ".encode()
-        return any(mark in data for data in self.record.left)
+        return any(mark in data for _, data in self.record.left)
 
     def was_read(self, told: Told, seen: Seen) -> bool:
         """Whether the API's own answer reached a call that still waited for it."""
@@ -121,7 +123,8 @@ def _no_false_success(case: Case, told: Told) -> Iterator[str]:
         yield "the record is still there"
     if told.how == "unconfirmed" and told.id.startswith("x") and case.is_alone(told):
         attempts = case.requests(told)
-        if len(attempts) == 1 and attempts[0].proper:
+        no_other = all(arrival.kind == "accepted" for arrival in case.script.world.arrivals)
+        if len(attempts) == 1 and attempts[0].proper and no_other and not case.script.world.idle:
             yield "the API has refused the only attempt"
 
 
@@ -214,7 +217,7 @@ def _nothing_sent_after_the_end(case: Case, told: Told) -> Iterator[str]:
 def _only_the_apis_words(case: Case, told: Told) -> Iterator[str]:
     if told.how != "error" or told.intermediary or told.status is None or not 400 <= told.status < 500:
         return
-    if told.attempts == 0 or not case.is_alone(told) or told.operation == "list":
+    if told.error == "RateLimitError" or not case.is_alone(told) or told.operation == "list":
         return
     sent = case.requests(told)
     words = {"404 router"}
@@ -267,7 +270,9 @@ def _believed(case: Case, told: Told) -> Iterator[str]:
 
 def _no_refusal_without_a_window(case: Case, told: Told) -> Iterator[str]:
     """A call that is refused here, without a request, was told of a window that is still closed."""
-    if told.how != "error" or told.error != "RateLimitError" or told.attempts != 0:
+    if told.how != "error" or told.error != "RateLimitError" or told.operation == "list":
+        return
+    if any(map(_is_throttled, case.requests(told))):
         return
     if any(clock.steps < 0 for clock in case.script.world.clocks):
         return
@@ -303,7 +308,7 @@ def _window_of(seen: Seen) -> str:
 
 def _asked_to_wait(seen: Seen) -> float | None:
     if seen.waits is not None:
-        return seen.waits
+        return min(seen.waits, _DAY)
     return 60.0 if seen.answer == "429" else None
 
 
@@ -451,7 +456,11 @@ def _ends_for_a_reason(case: Case, job: JobTold) -> Iterator[str]:
             case "BulkStoppedError by ClientClosedError" | "ClientClosedError":
                 good = case.experience.closed_at is not None
             case "BulkStoppedError by OmiError":
-                good = job.job.take in ("leave", "cancel", "cancel twice") or case.experience.closed_at is not None
+                good = (
+                    job.job.take in ("leave", "cancel", "cancel twice")
+                    or job.job.close_limit > 0
+                    or case.experience.closed_at is not None
+                )
             case _:
                 good = False
         if not good:
@@ -489,11 +498,34 @@ def _goes_on(case: Case, job: JobTold) -> Iterator[str]:
         yield f"took {job.ended - job.began:.0f} s, {waits + windows + slow:.0f} s can be explained"
 
 
+def _no_waiting_in_vain(case: Case, job: JobTold) -> Iterator[str]:
+    """While the window has room and nobody has asked the job to wait, it does not stand still."""
+    limit, window = case.script.world.write_limit, case.script.world.window
+    if case.script.world.clocks or not job.finished or job.job.take not in ("all", "two at once", "limit"):
+        return
+    moments = sorted({job.began, job.ended, *(seen.at for seen in case.record.requests)})
+    for begin, end in itertools.pairwise(each for each in moments if job.began <= each <= job.ended):
+        if end - begin < _LONG:
+            continue
+        told = [
+            (seen.answered or 0.0) + (_asked_to_wait(seen) or 0.0) for seen in case.record.requests if seen.at < end
+        ]
+        left = [
+            at for at, data in case.record.left if begin - window - 5.0 < at <= begin and not data.startswith(b"GET")
+        ]
+        if max(told, default=0.0) < begin + _LONG and (limit is None or len(left) < limit):
+            yield f"stood still from {begin:.0f} to {end:.0f} s"
+
+
+_LONG = 130.0  # seconds, in which a call without an answer has come to its end
+
+
 def _no_asking_in_vain(case: Case, job: JobTold) -> Iterator[str]:
     """A closed window is not asked again and again."""
     refused = [seen for seen in _sent(case, job, job.life) if seen.status == 429 and seen.proper]
     rounds = len({round(seen.at + (seen.waits or 0.0)) for seen in refused})
-    if len(refused) > job.job.concurrency + 2 * rounds:
+    # Words are rounded to seconds: around the end of a window some come a little early.
+    if len(refused) > 2 * job.job.concurrency + 3 * rounds:
         yield f"was refused {len(refused)} times in {rounds} windows"
 
 
@@ -535,6 +567,7 @@ _JOB_RULES = (
     _ends_for_a_reason,
     _in_order,
     _goes_on,
+    _no_waiting_in_vain,
     _no_asking_in_vain,
     _settled_is_settled,
     _comes_to_its_end,
@@ -542,6 +575,40 @@ _JOB_RULES = (
 
 
 # The whole
+
+
+def _a_closed_window_is_not_asked(case: Case) -> Iterator[str]:
+    """After a 429 has told how long its window stays closed, nothing that it counts is sent before."""
+    if case.script.world.clocks:
+        return
+    latency = case.script.world.latency
+    for refused in case.record.requests:
+        read_at = (refused.answered or 0.0) + latency
+        if refused.status != 429 or not refused.proper or refused.waits is None or refused.strayed:
+            continue
+        if refused.dropped is not None and refused.dropped <= read_at:
+            continue
+        until = min([each - 1.0 for each in case.experience.lives if each > read_at], default=math.inf)
+        until = min(until, read_at + refused.waits - 1.5)
+        for seen in case.record.requests:
+            if any(_is_throttled(other) and _same(other, seen) for other in case.record.requests[: seen.number]):
+                continue  # it waits by its own word
+            left = seen.at - 3 * latency - _MARGIN
+            if read_at + _MARGIN < left < until and _window_of(refused) in _counted_in(seen):
+                yield f"#{seen.number}, {left - read_at:.1f} s after #{refused.number}: wait {refused.waits} s"
+
+
+def _is_throttled(seen: Seen) -> bool:
+    return seen.status == 429 or seen.answer.startswith("429")
+
+
+def _same(one: Seen, other: Seen) -> bool:
+    return (one.method, one.path, one.body) == (other.method, other.path, other.body)
+
+
+def _counted_in(seen: Seen) -> set[str]:
+    window = _window_of(seen)
+    return {"transcripts": {"transcripts", "reads"}, "segments": {"segments", "writes"}}.get(window, {window})
 
 
 def _nothing_strange(case: Case) -> Iterator[str]:
@@ -568,7 +635,7 @@ def _works_in_the_end(case: Case) -> Iterator[str]:
         yield f"a call in a world where all is well: {probe}"
 
 
-_RULES = (_nothing_strange, _nothing_left_behind, _good_requests, _works_in_the_end)
+_RULES = (_a_closed_window_is_not_asked, _nothing_strange, _nothing_left_behind, _good_requests, _works_in_the_end)
 
 
 def _calls(steps: tuple[Any, ...]) -> Iterator[Call]:

@@ -113,6 +113,7 @@ class Job:
     after: float = 0.0
     turns: int = 0
     taken: int = 0  # outcomes before it is left
+    close_limit: float = 0.0  # seconds after which the user gives up closing the job; 0 for never
     callback: str = ""  # raises, cancels, calls
     wait: float = 0.0
 

@@ -111,6 +111,7 @@ class Experience:
     left_behind: list[str] = attrs.field(factory=list)
     probe: Told | None = None
     killed: bool = False
+    lives: list[float] = attrs.field(factory=list)  # when each began
 
 
 class InputError(Exception):
@@ -144,6 +145,7 @@ class Program:
 
     async def live(self, journal: str, *, all_well: Callable[[], None]) -> None:
         self._journal = journal
+        self._experience.lives.append(self._loop.now)
         session = aiohttp.ClientSession() if self._user.borrowed else None
         self._omi = AsyncOmiClient(
             API_KEY,
@@ -330,15 +332,19 @@ class Program:
         finally:
             if job.progress.resumed:
                 told.resumed = job.progress.resumed
-            with suppress(InputError):
-                await job.aclose()
-            for outcome in job.unclaimed:
-                told.unclaimed += 1
-                self._note(told, step, outcome)
-            counts = job.progress
-            told.ended = self._loop.now
-            told.finished = True
-            self._log(f"user    job {told.number} {told.ends} {counts.settled} settled, {told.unclaimed} unclaimed")
+            try:
+                with suppress(InputError, TimeoutError):
+                    async with asyncio.timeout(step.close_limit or None):
+                        await job.aclose()
+                if step.take == "leave":  # a closed job hands out what it has, and then says that it was left
+                    await self._take_all(step, job, told, seen)
+            finally:
+                for outcome in job.unclaimed:
+                    told.unclaimed += 1
+                    self._note(told, step, outcome)
+                told.ended, told.finished = self._loop.now, True
+                settled = job.progress.settled
+                self._log(f"user    job {told.number} {told.ends} {settled} settled, {told.unclaimed} unclaimed")
 
     def _callback(self, step: Job) -> Callable[[Any], None]:
         def called(_: Any) -> None:
@@ -376,11 +382,16 @@ class Program:
                 self._note(told, step, await anext(job))
                 seen.release()
                 taken += 1
-        except (StopAsyncIteration, Exception):
+        except Exception:
             return
+        except asyncio.CancelledError:
+            if step.source != "cancelled":
+                raise
 
     async def _take_all(self, step: Job, job: Any, told: JobTold, seen: asyncio.Semaphore) -> None:
         patience = step.after
+        task = asyncio.current_task()
+        before = 0 if task is None else task.cancelling()
         while True:
             try:
                 if step.take == "limit":
@@ -397,9 +408,11 @@ class Program:
                 told.ends.append(f"BulkStoppedError by {type(error.reason).__name__}")
                 return
             except asyncio.CancelledError:
-                task = asyncio.current_task()
-                told.ends.append("cancelled" if task is not None and task.cancelling() else "CancelledError")
-                raise
+                if task is not None and task.cancelling() > before:
+                    told.ends.append("cancelled")
+                    raise
+                told.ends.append("CancelledError")
+                return
             except Exception as error:
                 told.ends.append(type(error).__name__)
                 return

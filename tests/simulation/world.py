@@ -56,6 +56,7 @@ PAGES = {
     "503": Page(503, _HTML, _SORRY, True),
     "503 waits": Page(503, _HTML, _SORRY, True, waits=True),
     "503 never": Page(503, _JSON, b'{"detail":{"retryable":false}}', True),
+    "503 repeats": Page(503, _JSON, b'{"detail":"cannot be stored: %b"}', True),
     "504": Page(504, _HTML, _SORRY, True),
     "200 login": Page(200, _HTML, b"<html><form>please sign in</form></html>", True),
     "200 empty": Page(200, _JSON, b"", True),
@@ -102,8 +103,8 @@ class Record:
     """What really happened."""
 
     requests: list[Seen] = attrs.field(factory=list)
-    left: list[bytes] = attrs.field(factory=list)
-    """Whatever the client has written, arrived or not."""
+    left: list[tuple[float, bytes]] = attrs.field(factory=list)
+    """Whatever the client has written and when, arrived or not."""
     arrivals: int = 0
 
 
@@ -189,7 +190,7 @@ class Connection:
         self._rest()
 
     def left(self, data: bytes) -> None:
-        self._world.record.left.append(data)
+        self._world.record.left.append((self._world.timetable.now, data))
 
     def received(self, data: bytes) -> None:
         self._buffer += data
@@ -249,6 +250,8 @@ class Connection:
         elif not isinstance(reply, Page) and "Retry-After" in reply.headers:
             seen.waits = float(reply.headers["Retry-After"])
         kind = reply.kind if isinstance(reply, Page) else None
+        if isinstance(reply, Page) and b"%b" in reply.body:
+            reply = reply._replace(body=reply.body % seen.body.replace(b'"', b"'"))
         message = reply.body if reply.status == 0 else _message(reply.status, kind, reply.body, headers, turn.way)
         seen.proper = not isinstance(reply, Page) and turn.way not in ("cut", "stops") and not wire.closed
         self._answering = False
