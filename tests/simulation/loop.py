@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
-import aiohttp.connector
+from aiohttp import connector as _connector
 
 HOST, PORT = "localhost", 8000
 
@@ -152,7 +152,8 @@ class _Selector(selectors.DefaultSelector):
     loop: "VirtualLoop"
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        return self.loop.next_events(timeout, super().select)
+        events: list[tuple[selectors.SelectorKey, int]] = self.loop.next_events(timeout, super().select)
+        return events
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -316,12 +317,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         except Exception as error:
             future.set_exception(error)
         else:
-            self.at(delay, lambda: future.done() or future.set_result(result))
+            self.at(delay, functools.partial(_resolve, future, result))
         return future
 
     async def _in(self, delay: float) -> None:
         reached = self.create_future()
-        self.at(delay, lambda: reached.done() or reached.set_result(None))
+        self.at(delay, functools.partial(_resolve, reached, None))
         await reached
 
     def close(self) -> None:
@@ -330,13 +331,18 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         super().close()
 
 
+def _resolve(future: asyncio.Future[Any], result: object) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
 @contextmanager
 def clocks_of(loop: VirtualLoop) -> Iterator[None]:
     """Python's clocks tell the loop's time."""
-    kept = time.time, time.monotonic, aiohttp.connector.monotonic
-    time.time, time.monotonic = loop.day, loop.time
-    aiohttp.connector.monotonic = loop.time
+    aiohttps: Any = _connector  # which has a name of its own for it
+    kept = time.time, time.monotonic, aiohttps.monotonic
+    time.time, time.monotonic, aiohttps.monotonic = loop.day, loop.time, loop.time
     try:
         yield
     finally:
-        time.time, time.monotonic, aiohttp.connector.monotonic = kept
+        time.time, time.monotonic, aiohttps.monotonic = kept

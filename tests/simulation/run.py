@@ -1,6 +1,7 @@
 """One script from its beginning to its end, in virtual time; the same script gives the same log, byte for byte."""
 
 import asyncio
+import functools
 import gc
 import logging
 import random
@@ -136,7 +137,7 @@ def _live(
 
     loop.arrive, loop.resolve, loop.store = arrive, resolve, store
     for clock in script.world.clocks:
-        loop.at(clock.at, lambda clock=clock: _turn(loop, clock, write))
+        loop.at(clock.at, functools.partial(_turn, loop, clock, write))
     if before is not None:
         name = "killed" if life == 2 and experience.killed else before.name
         _copy(before.parent / name, journal)

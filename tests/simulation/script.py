@@ -13,35 +13,38 @@ def _plain(value: Any) -> str:
     """The value as Python code, without what is at its default."""
     if isinstance(value, tuple):
         return f"({', '.join(map(_plain, value))}{',' if len(value) == 1 else ''})"
-    if not attrs.has(type(value)):
+    if not isinstance(value, Value):
         return repr(value)
     said = [
         f"{field.name}={_plain(getattr(value, field.name))}"
-        for field in attrs.fields(type(value))
+        for field in attrs.fields(type(value))  # type: ignore[arg-type]  # all of them are classes of attrs
         if getattr(value, field.name) != field.default
     ]
     return f"{type(value).__name__}({', '.join(said)})"
 
 
-def value(cls: type) -> Any:
-    """A frozen class of plain values."""
-    cls.__repr__ = _plain  # type: ignore[assignment]
-    return attrs.frozen(cls, kw_only=True, repr=False)
+class Value:
+    """A part of a script."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return _plain(self)
 
 
 # The world
 
 
-@value
-class Arrival:
+@attrs.frozen(kw_only=True, repr=False)
+class Arrival(Value):
     """What becomes of one new connection."""
 
     kind: str = "accepted"  # refused, hangs, speaks first, closed at once, closed soon, no such name, name hangs
     seconds: float = 0.0
 
 
-@value
-class Turn:
+@attrs.frozen(kw_only=True, repr=False)
+class Turn(Value):
     """What becomes of one request, in the order of their arrival."""
 
     answer: str = "api"  # or a page of `world.PAGES`, or "none"
@@ -54,8 +57,8 @@ class Turn:
     wait: int = 1  # what a Retry-After says
 
 
-@value
-class Clock:
+@attrs.frozen(kw_only=True, repr=False)
+class Clock(Value):
     """The machine sleeps, or its time of day is set."""
 
     at: float
@@ -63,8 +66,8 @@ class Clock:
     steps: float = 0.0
 
 
-@value
-class World:
+@attrs.frozen(kw_only=True, repr=False)
+class World(Value):
     latency: float = 0.01
     idle: float = 0.0  # seconds after which an idle connection is closed; 0 for never
     arrivals: tuple[Arrival, ...] = ()
@@ -79,8 +82,8 @@ class World:
 # The user
 
 
-@value
-class Call:
+@attrs.frozen(kw_only=True, repr=False)
+class Call(Value):
     """One call. `ending` says how the user gives it up, if at all, after so many seconds or turns of the loop."""
 
     operation: str = "update"
@@ -97,8 +100,8 @@ class Call:
     turns: int = 0  # where not 0, counted instead of the seconds
 
 
-@value
-class Job:
+@attrs.frozen(kw_only=True, repr=False)
+class Job(Value):
     operation: str = "update"  # or delete
     ids: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
@@ -118,30 +121,30 @@ class Job:
     wait: float = 0.0
 
 
-@value
-class Together:
+@attrs.frozen(kw_only=True, repr=False)
+class Together(Value):
     """Several steps at once, in a task group or gathered."""
 
     steps: tuple[Any, ...] = ()
     group: bool = False
 
 
-@value
-class Close:
+@attrs.frozen(kw_only=True, repr=False)
+class Close(Value):
     wait: float = 0.0
     limit: float = 0.0  # seconds after which the user gives up closing; 0 for never
 
 
-@value
-class User:
+@attrs.frozen(kw_only=True, repr=False)
+class User(Value):
     steps: tuple[Any, ...] = ()
     max_connections: int = 100
     borrowed: bool = False  # a session of the user's own
     kill: int = 0  # the commit of a journal at which the process is killed; 0 for never
 
 
-@value
-class Script:
+@attrs.frozen(kw_only=True, repr=False)
+class Script(Value):
     world: World = World()
     user: User = User()
     seed: int = 0

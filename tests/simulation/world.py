@@ -199,7 +199,10 @@ class Connection:
             if not found:
                 return
             first, *lines = head.decode("latin-1").split("\r\n")
-            headers = CIMultiDict(tuple(line.split(": ", 1)) for line in lines)
+            headers: CIMultiDict[str] = CIMultiDict()
+            for line in lines:
+                name, _, text = line.partition(": ")
+                headers.add(name, text)
             size = int(headers.get("Content-Length", 0))
             if len(rest) < size:
                 return
