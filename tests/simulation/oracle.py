@@ -221,7 +221,8 @@ def _only_the_apis_words(case: Case, told: Told) -> Iterator[str]:
         return
     sent = case.requests(told)
     words = {"404 router"}
-    if told.operation.startswith("create"):  # no record is spoken of: any JSON with a detail is taken for the API's
+    of_no_record = told.operation.startswith("create") or told.operation == "request"
+    if of_no_record:  # any JSON with a detail is taken for the API's
         words.add("404 of another")
     if not any(seen.status == told.status or seen.answer in words for seen in sent):
         yield f"the API never said {told.status}"

@@ -14,7 +14,7 @@ from typing import Any
 from omi_async.sandbox.server import API_KEY
 from omi_sync import OmiClient, OmiError, RetryPolicy, Timeout
 
-from .run import ids_of
+from .run import ids_of, run
 from .script import Call, Script, Turn, User
 from .script import World as Worlds
 from .user import CALLS, Experience, Program, Told, write_error, write_result
@@ -176,3 +176,16 @@ def run_synchronously(script: Script) -> Experience:
                     write_error(told, error)
                 experience.calls.append(told)
     return experience
+
+
+def differences(script: Script) -> list[str]:
+    """How the ends of a script differ: in the simulation, and on real sockets on either side."""
+    simulated = run(script)
+    ends = {
+        "simulated": told_of(simulated.experience),
+        "asynchronous": told_of(run_asynchronously(script)),
+        "synchronous": told_of(run_synchronously(script)),
+    }
+    return simulated.violations + [
+        f"real: {name}: {end} instead of {ends['simulated']}" for name, end in ends.items() if end != ends["simulated"]
+    ]

@@ -1,5 +1,6 @@
 """Makes a script that fails shorter, as long as it breaks the same promise."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -26,7 +27,7 @@ def shortest(script: Script, fails: Callable[[Script], bool] | None = None, *, m
     found = True
     while found:
         found = False
-        for shorter in _shorter(script):
+        for shorter in itertools.chain(_shorter(script), _without_a_step_and_its_turn(script)):
             tries += 1
             if tries > most:
                 return script
@@ -57,6 +58,17 @@ def _shorter(value: Any) -> Iterator[Any]:
         yield from _plainer(value, but=("ids", "texts", "operation"))
     elif attrs.has(type(value)):
         yield from _plainer(value, but=("seed", "text", "id"))
+
+
+def _without_a_step_and_its_turn(script: Script) -> Iterator[Script]:
+    """A step takes its turns along, or the turns of the others would be others."""
+    steps, turns = script.user.steps, script.world.turns
+    for step in range(len(steps)):
+        user = attrs.evolve(script.user, steps=steps[:step] + steps[step + 1 :])
+        for first in range(len(turns)):
+            for last in range(first + 1, min(first + 4, len(turns) + 1)):
+                world = attrs.evolve(script.world, turns=turns[:first] + turns[last:])
+                yield attrs.evolve(script, user=user, world=world)
 
 
 def _plainer(value: Any, but: tuple[str, ...]) -> Iterator[Any]:

@@ -9,11 +9,10 @@ import pytest
 
 from omi_async._protocol import meaning
 from omi_async._wire import connection
-from omi_async.pacing import Gate
 
 from .draw import draw
 from .many import violations_of
-from .real import draw_plain, run_asynchronously, run_synchronously, told_of
+from .real import differences, draw_plain
 from .run import run
 from .script import Call, Clock, Close, Job, Script, Turn, User, World
 from .shrink import as_test, shortest
@@ -44,11 +43,7 @@ def test_the_same_seed_gives_the_same_log() -> None:
 @pytest.mark.parametrize("seed", range(10))
 def test_real_sockets_end_alike(seed: int) -> None:
     """What the user is told does not depend on whether the world is simulated, or on the side of the client."""
-    script = draw_plain(seed)
-    simulated = run(script)
-    assert simulated.violations == []
-    assert told_of(run_asynchronously(script)) == told_of(simulated.experience)
-    assert told_of(run_synchronously(script)) == told_of(simulated.experience)
+    assert differences(draw_plain(seed)) == []
 
 
 # Each mistake is put into the client, and must be seen.
@@ -109,10 +104,41 @@ def test_found_a_closed_client_that_waited_for_a_window() -> None:
     assert run(script).violations == []
 
 
+def test_found_an_item_that_was_sent_and_not_reported() -> None:
+    """A gateway had refused it, and the job was cancelled before it was tried again."""
+    job = Job(ids=("j1",), texts=("marker-1.",), take="cancel", after=0.5, close_limit=1.0)
+    assert run(Script(world=World(turns=(Turn(answer="409"),)), user=User(steps=(job,)))).violations == []
+
+
+def test_found_a_retry_into_a_closed_window() -> None:
+    """Another item had learned of the closed window while this one waited to be tried again."""
+    script = Script(
+        world=World(turns=(Turn(), Turn(answer="404 json")), write_limit=2),
+        user=User(steps=(Job(operation="delete", ids=("j1", "j2", "j3", "j2"), concurrency=2),)),
+    )
+    assert run(script).violations == []
+
+
+def test_found_a_window_that_was_forgotten() -> None:
+    """A refusal that came a little early, by rounding, made the window as short as what was left of it."""
+    script = Script(
+        world=World(write_limit=2, window=60.0),
+        user=User(steps=(Job(operation="delete", ids=tuple(f"j{n}" for n in range(9))),)),
+    )
+    result = run(script)
+    assert result.violations == []
+    assert sum(seen.status == 429 for seen in result.world.record.requests) < 20
+
+
 def test_a_failure_is_made_short(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is left of a script that fails is a test that can be pasted."""
-    monkeypatch.setattr(Gate, "refused_for", lambda _: 5.0)
-    script = draw(3)
-    short = shortest(script, lambda each: bool(run(each).violations))
-    assert len(repr(short)) < 120
-    assert as_test(short).startswith("def test_found() -> None:\n    script = Script(")
+    monkeypatch.setattr(meaning, "_speaks", lambda *_: True)
+    steps = (Call(operation="get"), Call(operation="delete", id="d1", compute=0.1), Call(text="marker-1.", attempts=1))
+    turns = (Turn(), Turn(answer="502", reaches=False), Turn(answer="404", delay=0.1), Turn(way="chunked"))
+    short = shortest(Script(world=World(latency=0.2, turns=turns), user=User(steps=steps)))
+    assert as_test(short) == (
+        "def test_found() -> None:\n"
+        "    script = Script(world=World(turns=(Turn(answer='502', reaches=False), Turn(answer='404'))), "
+        "user=User(steps=(Call(operation='delete', id='d1'),)))\n"
+        "    assert run(script).violations == []\n"
+    )

@@ -242,6 +242,8 @@ class Connection:
     def _answer(self, seen: Seen, turn: Turn, reply: Any) -> None:
         world, wire, at = self._world, self._wire, self._world.timetable.at
         seen.answered, seen.answer = world.timetable.now, turn.answer
+        if turn.way == "in pieces":
+            seen.answered += turn.gap
         if reply is None:  # nobody answers
             if turn.way == "closes":
                 wire.close()
