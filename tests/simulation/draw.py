@@ -19,7 +19,20 @@ _WITH_RECORD = {
     "delete goal": "h",
     "request": "c",
 }
-_WITHOUT = ("list", "create", "create from segments", "create memory", "create action item", "create goal")
+_LISTS = ("list", "list memories", "list action items", "list goals", "list folders", "list summaries")
+_READS = (*_LISTS, "search memories", "current key", "get", "get transcript")
+_WITHOUT = (
+    *_LISTS,
+    "search memories",
+    "current key",
+    "create",
+    "create from segments",
+    "create memory",
+    "create memories",
+    "create action item",
+    "create action items",
+    "create goal",
+)
 _OFTEN = ("update", "delete", "delete", "create", "get", "create from segments")
 _DELETES = ("delete", "delete memory", "delete action item", "delete goal")
 
@@ -153,7 +166,7 @@ class _Draw:
         return Call(
             operation=operation,
             id=record,
-            text="" if operation in ("get", "get transcript", "list", *_DELETES) else self.text(),
+            text="" if operation in (*_READS, *_DELETES) else self.text(),
             total=total,
             attempt=chance.choice((None, 0.5, 2.0, 10.0)),
             connect=chance.choice((None, 0.5, 5.0)),

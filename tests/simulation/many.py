@@ -10,7 +10,7 @@ _PATIENCE = 60.0  # real seconds for one world; after that, something holds up t
 
 
 def violations_of(first: int, last: int, *, real: bool = False) -> list[tuple[int, list[str]]]:
-    """What breaks a promise in the worlds of these seeds; if `real`, each hundredth seed is tried on real sockets too."""
+    """What breaks a promise in the worlds of these seeds; if `real`, each hundredth on real sockets too."""
     found = []
     for seed in range(first, last):
         faulthandler.dump_traceback_later(_PATIENCE, exit=True)

@@ -25,6 +25,15 @@ _REQUESTS = {
     "get": ("GET", f"{_BASE}/conversations/{{}}"),
     "get transcript": ("GET", f"{_BASE}/conversations/{{}}?include_transcript=true"),
     "list": ("GET", f"{_BASE}/conversations?"),
+    "list memories": ("GET", f"{_BASE}/memories?"),
+    "list action items": ("GET", f"{_BASE}/action-items?"),
+    "list goals": ("GET", f"{_BASE}/goals?"),
+    "list folders": ("GET", f"{_BASE}/folders"),
+    "list summaries": ("GET", f"{_BASE}/daily-summaries?"),
+    "search memories": ("GET", f"{_BASE}/memories/vector/search?"),
+    "current key": ("GET", "/v1/dev/key"),
+    "create memories": ("POST", f"{_BASE}/memories/batch"),
+    "create action items": ("POST", f"{_BASE}/action-items/batch"),
     "create": ("POST", f"{_BASE}/conversations"),
     "create from segments": ("POST", f"{_BASE}/conversations/from-segments"),
     "create memory": ("POST", f"{_BASE}/memories"),
@@ -37,8 +46,14 @@ _REQUESTS = {
     "update goal": ("PATCH", f"{_BASE}/goals/{{}}"),
     "delete goal": ("DELETE", f"{_BASE}/goals/{{}}"),
 }
-_READS = {"get", "get transcript", "list"}
-_ONCE = {"create", "create action item", "create goal"}  # the server cannot tell a repetition from a second one
+_SHARED = {name for name in _REQUESTS if name.startswith(("list", "search", "current"))}  # anybody's requests look so
+_READS = {"get", "get transcript", *_SHARED}
+_ONCE = {
+    "create",
+    "create action item",
+    "create action items",
+    "create goal",
+}  # the server cannot tell a repetition from a second one
 _MARGIN = 0.01  # seconds
 _DAY = 86400.0  # seconds; no word closes a window for longer
 
@@ -80,7 +95,7 @@ class Case:
             return False
         latency = self.script.world.latency
         arrived = seen.answered + latency
-        in_time = told.attempt is None or arrived - seen.at < told.attempt - 4 * latency - 1.3
+        in_time = told.attempt is None or arrived - seen.at < told.attempt - 4 * latency - 1.3 - self.computing
         before = told.ended - _MARGIN - self.computing
         return in_time and arrived < before and (seen.dropped is None or seen.dropped > arrived)
 
@@ -149,7 +164,7 @@ def _no_doubt_without_a_request(case: Case, told: Told) -> Iterator[str]:
 
 
 def _one_request_an_attempt(case: Case, told: Told) -> Iterator[str]:
-    if told.operation == "list" or not case.is_alone(told):
+    if told.operation in _SHARED or not case.is_alone(told):
         return
     if told.operation in _READS and sum(told.id == other.id for other in case.experience.calls) > 1:
         return
@@ -174,7 +189,7 @@ def _once_is_once(case: Case, told: Told) -> Iterator[str]:
 
 
 def _over_by_its_limit(case: Case, told: Told) -> Iterator[str]:
-    if told.limit is not None and told.operation != "list" and told.took > told.limit + case.computing + _MARGIN:
+    if told.limit is not None and told.operation not in _SHARED and told.took > told.limit + case.computing + _MARGIN:
         yield f"took {told.took:.2f} s of {told.limit}"
 
 
@@ -189,14 +204,14 @@ def _no_answer_to_anothers_call(case: Case, told: Told) -> Iterator[str]:
     if told.how not in ("result", "unconfirmed") or not told.answer:
         return
     match told.operation:
-        case "list":
+        case "list" | "list memories" | "list action items" | "list goals":
             ids = told.answer.split()
             if len(set(ids)) < len(ids):
                 yield "a row twice"
         case "update" | "update memory" | "update action item" | "update goal":
             if told.answer != f"{told.id} {told.text}":
                 yield f"was told of {told.answer}"
-        case "create memory" | "create action item" | "create goal":
+        case "create memory" | "create memories" | "create action item" | "create action items" | "create goal":
             if not told.answer.endswith(f" {told.text}"):
                 yield f"was told of {told.answer}"
         case _:
@@ -217,7 +232,7 @@ def _nothing_sent_after_the_end(case: Case, told: Told) -> Iterator[str]:
 def _only_the_apis_words(case: Case, told: Told) -> Iterator[str]:
     if told.how != "error" or told.intermediary or told.status is None or not 400 <= told.status < 500:
         return
-    if told.error == "RateLimitError" or not case.is_alone(told) or told.operation == "list":
+    if told.error == "RateLimitError" or not case.is_alone(told) or told.operation in _SHARED:
         return
     sent = case.requests(told)
     words = {"404 router"}
@@ -228,14 +243,14 @@ def _only_the_apis_words(case: Case, told: Told) -> Iterator[str]:
         yield f"the API never said {told.status}"
     if (
         told.error == "NotFoundError"
-        and not told.operation.startswith("create")
+        and not of_no_record
         and not any(seen.status == 404 for seen in sent)
     ):
         yield "the API never said that it is missing"
 
 
 def _tried_again(case: Case, told: Told) -> Iterator[str]:
-    if told.how != "error" or told.operation == "list" or case.experience.closed_at is not None:
+    if told.how != "error" or told.operation in _SHARED or case.experience.closed_at is not None:
         return
     if told.operation in _ONCE | {"request"} and told.outcome == "unknown":
         return
@@ -259,7 +274,7 @@ def _not_tried_again(case: Case, told: Told) -> Iterator[str]:
 
 def _believed(case: Case, told: Told) -> Iterator[str]:
     """The API's answer came whole and in time, and the call failed all the same."""
-    if told.how != "error" or told.operation == "list" or case.experience.closed_at is not None:
+    if told.how != "error" or told.operation in _SHARED or case.experience.closed_at is not None:
         return
     sent = case.requests(told)
     if not sent or told.attempts != len(sent) or not case.is_alone(told) or _sleeping(case):
@@ -271,7 +286,7 @@ def _believed(case: Case, told: Told) -> Iterator[str]:
 
 def _no_refusal_without_a_window(case: Case, told: Told) -> Iterator[str]:
     """A call that is refused here, without a request, was told of a window that is still closed."""
-    if told.how != "error" or told.error != "RateLimitError" or told.operation == "list":
+    if told.how != "error" or told.error != "RateLimitError" or told.operation in _SHARED:
         return
     if any(map(_is_throttled, case.requests(told))):
         return
@@ -296,12 +311,17 @@ def _windows(operation: str) -> set[str]:
         case "update" | "delete" | "create" | "request":
             return {"writes"}
         case _:
-            return {operation.rpartition(" ")[2], operation}
+            return {_resource(_REQUESTS[operation][1])}
+
+
+def _resource(path: str) -> str:
+    resource = path.partition("?")[0].removeprefix(_BASE).split("/")[1]
+    return "reads" if resource in ("folders", "daily-summaries") else resource  # which are read like conversations
 
 
 def _window_of(seen: Seen) -> str:
     if not seen.path.startswith(f"{_BASE}/conversations"):
-        return {"memories": "memory", "action-items": "item", "goals": "goal"}[seen.path.split("/")[4]]
+        return _resource(seen.path)
     if seen.method == "GET":
         return "transcripts" if "include_transcript=true" in seen.path else "reads"
     return "segments" if seen.path.endswith("from-segments") else "writes"
@@ -585,7 +605,13 @@ def _a_closed_window_is_not_asked(case: Case) -> Iterator[str]:
     latency = case.script.world.latency
     for refused in case.record.requests:
         read_at = (refused.answered or 0.0) + latency
-        if refused.status != 429 or not refused.proper or refused.waits is None or refused.strayed:
+        if (
+            refused.status != 429
+            or not refused.path.startswith(f"{_BASE}/conversations")
+            or not refused.proper
+            or refused.waits is None
+            or refused.strayed
+        ):
             continue
         if refused.dropped is not None and refused.dropped <= read_at:
             continue

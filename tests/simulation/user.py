@@ -16,6 +16,8 @@ from omi_async import (
     AsyncOmiClient,
     BulkStoppedError,
     ConversationUpdate,
+    NewActionItem,
+    NewMemory,
     NewTranscriptSegment,
     OmiError,
     RetryPolicy,
@@ -31,6 +33,15 @@ CALLS: dict[str, Callable[[AsyncOmiClient, str, str, dict[str, Any]], Awaitable[
     "get": lambda omi, id_, _, how: omi.conversations.get(id_, **how),
     "get transcript": lambda omi, id_, _, how: omi.conversations.get(id_, include_transcript=True, **how),
     "list": lambda omi, _, __, how: _all(omi.conversations.list(page_size=3, limit=7, **how)),
+    "list memories": lambda omi, _, __, how: _all(omi.memories.list(page_size=2, **how)),
+    "list action items": lambda omi, _, __, how: _all(omi.action_items.list(**how)),
+    "list goals": lambda omi, _, __, how: omi.goals.list(**how),
+    "list folders": lambda omi, _, __, how: omi.folders.list(**how),
+    "list summaries": lambda omi, _, __, how: _all(omi.daily_summaries.list(**how)),
+    "search memories": lambda omi, _, __, how: omi.memories.search("it was", **how),
+    "current key": lambda omi, _, __, how: omi.keys.current(**how),
+    "create memories": lambda omi, _, text, how: omi.memories.create_batch([NewMemory(text), NewMemory("more")], **how),
+    "create action items": lambda omi, _, text, how: omi.action_items.create_batch([NewActionItem(text)], **how),
     "create": lambda omi, _, text, how: omi.conversations.create(text, **how),
     "create from segments": lambda omi, _, text, how: omi.conversations.create_from_segments(
         [NewTranscriptSegment(text=text, start=0.0, end=1.0)], client_session_id=text, **how
@@ -500,5 +511,8 @@ def write_result(told: Told, result: Any) -> None:
         case "delete" | "delete memory" | "delete action item" | "delete goal":
             told.answer = result.id
             told.how = "result" if result.confirmed else "unconfirmed"
-        case "list":
+        case "create memories" | "create action items":
+            first = result[0]
+            told.answer = f"{first.id} {first.content if told.operation == 'create memories' else first.description}"
+        case "list" | "list memories" | "list action items" | "list goals":
             told.answer = " ".join(row.id for row in result)
