@@ -202,7 +202,7 @@ class _Draw:
             after=self.seconds(0.01, 0.05, 0.5, 2.0),
             turns=chance.randrange(1, 30) if take.startswith("cancel") and self.often(0.5) else 0,
             taken=chance.randrange(max(1, size)),
-            close_limit=self.seconds(0.001, 0.05, 1.0) if self.often(0.3) else 0.0,
+            close_limit=self.seconds(0.001, 0.01, 0.02, 0.05, 1.0) if self.often(0.3) else 0.0,
             callback=chance.choice(("", "", "", "raises", "cancels", "calls")),
             wait=self.seconds(0.0, 0.1) if self.often(0.3) else 0.0,
         )

@@ -241,11 +241,7 @@ def _only_the_apis_words(case: Case, told: Told) -> Iterator[str]:
         words.add("404 of another")
     if not any(seen.status == told.status or seen.answer in words for seen in sent):
         yield f"the API never said {told.status}"
-    if (
-        told.error == "NotFoundError"
-        and not of_no_record
-        and not any(seen.status == 404 for seen in sent)
-    ):
+    if told.error == "NotFoundError" and not of_no_record and not any(seen.status == 404 for seen in sent):
         yield "the API never said that it is missing"
 
 
@@ -443,6 +439,8 @@ def _items_told_truly(case: Case, job: JobTold) -> Iterator[str]:
                 yield f"{each}: was told of {one.answer}"
             if one.how == "unconfirmed" and not gone and not each.startswith("x"):
                 yield f"{each}: is said to be gone and is there"
+            if one.how == "failed" and job.life > 1 and job.job.ids.count(each) == 1 and gone:
+                yield f"{each}: failed, and an earlier life may have applied it"
             if one.how == "failed" and one.outcome != "not_applied":
                 yield f"{each}: failed, with the outcome {one.outcome}"
         items = len(_items(job, each))

@@ -344,9 +344,8 @@ class Program:
             if job.progress.resumed:
                 told.resumed = job.progress.resumed
             try:
-                with suppress(InputError, TimeoutError):
-                    async with asyncio.timeout(step.close_limit or None):
-                        await job.aclose()
+                with suppress(InputError):
+                    await self._close_job(step, job)
                 if step.take == "leave":  # a closed job hands out what it has, and then says that it was left
                     await self._take_all(step, job, told, seen)
             finally:
@@ -356,6 +355,22 @@ class Program:
                 told.ended, told.finished = self._loop.now, True
                 settled = job.progress.settled
                 self._log(f"user    job {told.number} {told.ends} {settled} settled, {told.unclaimed} unclaimed")
+
+    async def _close_job(self, step: Job, job: Any) -> None:
+        if not step.close_limit:
+            await job.aclose()
+            return
+        closing = asyncio.ensure_future(job.aclose())
+
+        def cancel() -> None:  # and again, as some frameworks do
+            closing.cancel()
+            for turns in (1, 2, 3):
+                self._loop.after_turns(turns, closing.cancel)
+
+        self._loop.call_later(step.close_limit, cancel)
+        await asyncio.wait([closing])
+        if not closing.cancelled():
+            closing.result()
 
     def _callback(self, step: Job) -> Callable[[Any], None]:
         def called(_: Any) -> None:
