@@ -14,7 +14,7 @@ from .draw import draw
 from .many import violations_of
 from .real import differences, draw_plain
 from .run import run
-from .script import Call, Clock, Close, Job, Script, Turn, User, World
+from .script import Call, Clock, Close, Job, Script, Together, Turn, User, World
 from .shrink import as_test, shortest
 
 _WORLDS = 1000
@@ -128,6 +128,18 @@ def test_found_a_window_that_was_forgotten() -> None:
     result = run(script)
     assert result.violations == []
     assert sum(seen.status == 429 for seen in result.world.record.requests) < 20
+
+
+def test_found_an_item_that_was_given_up_for_good() -> None:
+    """It found no free connection in time, which the journal took for a refusal: no later run sent it."""
+    together = Together(
+        steps=(
+            Call(operation="list", total=77.0, attempt=None),
+            Job(operation="delete", ids=("j1",), journal=True, wait=0.1),
+        )
+    )
+    script = Script(world=World(turns=(Turn(answer="none"),)), user=User(steps=(together,), max_connections=1))
+    assert run(script).violations == []
 
 
 def test_a_failure_is_made_short(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -368,7 +368,12 @@ class Program:
                 self._loop.after_turns(turns, closing.cancel)
 
         self._loop.call_later(step.close_limit, cancel)
-        await asyncio.wait([closing])
+        try:
+            await asyncio.wait([closing])
+        except asyncio.CancelledError:
+            closing.cancel()
+            await asyncio.wait([closing])
+            raise
         if not closing.cancelled():
             closing.result()
 
