@@ -399,7 +399,7 @@ def _items(job: JobTold, each: str) -> list[str]:
 def _is_complete(case: Case, job: JobTold) -> Iterator[str]:
     if "complete" in job.ends and len(job.told) + job.resumed != len(job.job.ids):
         yield f"looks finished with {len(job.told)} of {len(job.job.ids)} items reported, {job.resumed} before"
-    if job.job.take == "all" and job.finished and not job.ends:
+    if job.job.take == "all" and job.finished and not job.ends and not _groups(case.script.user.steps):
         yield "the iteration has no end"
 
 
@@ -619,7 +619,7 @@ def _a_closed_window_is_not_asked(case: Case) -> Iterator[str]:
             if any(_is_throttled(other) and _same(other, seen) for other in case.record.requests[: seen.number]):
                 continue  # it waits by its own word
             left = seen.at - 3 * latency - _MARGIN
-            if read_at + _MARGIN < left < until and _window_of(refused) in _counted_in(seen):
+            if read_at + case.computing + _MARGIN < left < until and _window_of(refused) in _counted_in(seen):
                 yield f"#{seen.number}, {left - read_at:.1f} s after #{refused.number}: wait {refused.waits} s"
 
 
