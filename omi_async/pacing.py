@@ -89,7 +89,8 @@ class Gate:
             return
         now = self._clock()
         if error.limit:
-            if now >= self._refused_until.clock:
+            # One that comes a little early, by rounding, is refused for no time at all: it shows nothing new.
+            if now >= self._refused_until.clock + _ROUNDING:
                 self._earliest_opening, self._refusals, self.window = self._refused_until.clock, 0, 0.0
             # Requests that were under way together are refused together: each shows more of the same lesson.
             self._refusals += 1
@@ -100,7 +101,9 @@ class Gate:
 
     def refuse(self, seconds: float) -> None:
         """Close for `seconds`, a day at most; the next request after that opens a window."""
-        self._refused_until = max(self._refused_until, self._after(min(seconds, _LONGEST)))
+        known, told = self._refused_until, self._after(min(seconds, _LONGEST))
+        # By each clock: where the time of day was set forth, what it was told before lies in the past.
+        self._refused_until = _Moment(max(known.clock, told.clock), max(known.day, told.day))
         self._opened, self._used, self._spent_until = float("-inf"), 0, _PAST
 
     def _measured(self, now: float, error: RateLimitError) -> float:

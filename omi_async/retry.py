@@ -209,8 +209,8 @@ class Call(Generic[T]):
         self.attempts = 0
         self.maybe_applied = maybe_applied
         """Whether an attempt may have been carried out, in this run or an earlier one."""
-        self.sent = False
-        """Whether a request may have left, whatever became of it."""
+        self.refused: OmiError | None = None
+        """The last error of an attempt whose request had left, if that is certain to have changed nothing."""
         self.operation = request.operation
         self._request = request
         self._transport = retrier.transport
@@ -253,7 +253,7 @@ class Call(Generic[T]):
         """Do not spend a request that the server is known to refuse."""
         for gate in self._gates:
             seconds = gate.refused_for()
-            if seconds:
+            if seconds and not self._transport.closed:  # no window opens for a closed client, as the attempt will say
                 refused = RateLimitError(
                     f"the server's window stays closed for another {seconds:.0f} s; nothing was sent.",
                     retryable=True,
@@ -293,9 +293,7 @@ class Call(Generic[T]):
                 self._attempt_ended(answer, None, "success")
             return result
         finally:
-            if self._last.connected:
-                self.sent = True
-            else:
+            if not self._last.connected:
                 for gate, moment in zip(self._gates, counted, strict=True):
                     gate.unsent(moment)
         if isinstance(failure, RateLimitError):
@@ -312,6 +310,8 @@ class Call(Generic[T]):
                 failure.retryable = False
             # Do not reuse a connection on which an attempt ended unknown.
             self._last.distrust()
+        elif self._last.connected:
+            self.refused = failure
         raise self._marked(failure)
 
     def _marked(self, failure: OmiError) -> OmiError:
@@ -349,6 +349,9 @@ class Call(Generic[T]):
         async def attempt() -> T:
             if failures:
                 raise failures.pop()
+            # Other calls may have learned in the meantime that the window is closed; one's own 429 was waited for.
+            if not isinstance(self.refused, RateLimitError):
+                self._pass_gates()
             # A connection that failed, or a server behind it that did, is not asked again.
             self._last = self._next(fresh=self.maybe_applied or self._request.effect == "once")
             if self._trail is not None:

@@ -58,9 +58,9 @@ class Item(NamedTuple):
     request: Request[Any] | InvalidRequestError
     maybe_applied: bool = False
     attempts: int = 0
-    """Of requests that were throttled, or refused before the rest of the call was cut off."""
+    """Requests that were throttled, or refused by something in between."""
     failure: OmiError | None = None
-    """The error that throttled it last, or says that it was cut off."""
+    """The last error of these."""
 
     @property
     def journalled_id(self) -> str:

@@ -257,7 +257,7 @@ class Job(Generic[R]):
             worker.cancel()
 
     def _report_held_back(self) -> None:
-        """Report what was sent, was not applied for all that is known, and is not tried again."""
+        """Report what was sent, was refused for the time being and is not tried again."""
         for item in self._held_back:
             if item.failure is not None:
                 status = BulkStatus.UNKNOWN if item.maybe_applied else BulkStatus.FAILED
@@ -438,19 +438,14 @@ class Job(Generic[R]):
         return outcome, not unknown and not failure.retryable and not fatal
 
     def _cut_off(self, item: Item, call: Call[R] | None, text: str) -> BulkOutcome[R] | None:
-        """The outcome of an item that may have been applied; any other item is held back.
-
-        One whose requests were all refused is reported by the job's end, unless it is sent again before.
-        """
-        if call is None or not (call.sent or call.maybe_applied):
+        """The outcome of an item whose request may have been carried out; any other item is held back."""
+        if call is None or not call.maybe_applied:
+            if call is not None and call.refused is not None:
+                item = item._replace(attempts=item.attempts + call.attempts, failure=call.refused)
             self._held_back.appendleft(item)
             return None
         failure = OmiError(text, retryable=True, attempts=call.attempts, operation=call.operation)
         attempts = item.attempts + call.attempts
-        if not call.maybe_applied:
-            failure.outcome = "not_applied"
-            self._held_back.appendleft(item._replace(attempts=attempts, failure=failure))
-            return None
         return BulkOutcome(id=item.id, status=BulkStatus.UNKNOWN, error=failure, attempts=attempts)
 
     def _pardoned(self) -> bool:

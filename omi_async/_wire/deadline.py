@@ -48,7 +48,7 @@ class Deadlines:
     """The deadlines that are in force."""
 
     def __init__(self) -> None:
-        self._in_force: set[Deadline] = set()
+        self._in_force: dict[Deadline, None] = {}  # in the order in which they began
         self._timer: asyncio.TimerHandle | None = None
         self._next = inf  # when the timer goes off
 
@@ -60,13 +60,13 @@ class Deadlines:
         return Deadline(self, inf if seconds is None else asyncio.get_running_loop().time() + seconds)
 
     def add(self, deadline: Deadline) -> None:
-        self._in_force.add(deadline)
+        self._in_force[deadline] = None
         if deadline.when < self._next:
             self._set(deadline.when)
 
     def discard(self, deadline: Deadline) -> None:
         # The timer stays: most calls have the same limits, and the next one's deadline is later than this one's.
-        self._in_force.discard(deadline)
+        self._in_force.pop(deadline, None)
 
     def end_all(self) -> None:
         for deadline in list(self._in_force):

@@ -229,7 +229,9 @@ class Transport:
         left = attempt.left()
         if left is not None and left <= 0:
             raise RequestTimeoutError(
-                "the time for the whole call was over before an attempt could be made.", outcome="not_applied"
+                "the time for the whole call was over before an attempt could be made.",
+                outcome="not_applied",
+                retryable=True,
             )
         if self.closed:
             raise _closed()
@@ -252,7 +254,9 @@ class Transport:
         except TimeoutError:
             pass
         raise RequestTimeoutError(
-            f"none of the {self.max_connections} connections became free in time.", outcome="not_applied"
+            f"none of the {self.max_connections} connections became free in time.",
+            outcome="not_applied",
+            retryable=True,
         )
 
     def _failure(self, error: Exception, attempt: Attempt, *, timed_out: bool) -> OmiError:

@@ -234,3 +234,28 @@ async def test_gates_of_a_client() -> None:
         assert 0.0 == one._retrier.gate("reads").closed_for()
         assert 0.0 == other._retrier.gate("writes").closed_for()
         assert 99.0 < one._retrier.gate("writes").refused_for() <= 100.0
+
+
+def test_a_clock_that_is_set_forth(gate: Gate, time: Time) -> None:
+    """What the server says after the time of day was set forth counts, even if the window ends when it did before."""
+    gate.refused(refusal(3600.0, limit=1))
+    time.now += 10.0
+    time.asleep += 3600.0
+    assert gate.refused_for() == 0.0
+    gate.refused(refusal(3589.0, limit=1))  # rounded
+    assert 3589.0 <= gate.refused_for() <= 3590.0
+
+
+def test_refused_a_little_early(gate: Gate, time: Time) -> None:
+    """A refusal within the rounding of the one before teaches no shorter window."""
+    send(gate, time, 3)
+    gate.refused(refusal(53.0, limit=2))
+    learned = gate.window
+    time.now += 53.1
+    gate.sent()
+    gate.refused(refusal(0.0, limit=2))
+    assert learned is not None
+    assert gate.window is not None
+    assert gate.window >= learned
+    send(gate, time, 2)
+    assert gate.closed_for() > 50.0

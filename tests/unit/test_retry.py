@@ -95,6 +95,7 @@ class FakeTransport:
     reused: bool = False
     closes: bool = False
     """Whether the client is closed during the first wait."""
+    closed: bool = False
     attempts: list[Attempt] = attrs.field(factory=list)
 
     async def send(self, request: Request[Any], attempt: Attempt) -> Answer:
