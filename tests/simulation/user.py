@@ -4,8 +4,8 @@ What is written down holds plain values of the client's answers. The oracle comp
 """
 
 import asyncio
-import sys
 import random
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Any
