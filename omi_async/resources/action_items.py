@@ -54,12 +54,15 @@ def action_item_pages(
         filters["conversation_id"] = arguments.identifier(conversation_id, "conversation_id")
     if completed is not None:
         filters["completed"] = "true" if arguments.flag(completed, "completed") else "false"
+    start = arguments.optional(arguments.utc, start_date, "start_date")
+    end = arguments.optional(arguments.utc, end_date, "end_date")
+    arguments.check_order(start, end)
     return BySlices(
         functools.partial(_page, filters),
         size=_PAGE,
         most=_REACH,
-        start=arguments.optional(arguments.utc, start_date, "start_date"),
-        end=arguments.optional(arguments.utc, end_date, "end_date"),
+        start=start,
+        end=end,
         moment=lambda item: item.created_at,
     )
 
