@@ -160,10 +160,10 @@ async def test_beyond_the_reach(side: Side) -> None:
 @pytest.mark.parametrize("generation", GENERATIONS)
 async def test_most_memories_hidden(side: Side, generation: Any) -> None:
     """Hidden memories have their places on the pages: all others come, and `gaps` tells of the hidden ones."""
-    hidden = {"unreadable": True} if generation == "newest" else {"user_review": False}
+    hidden: dict[str, Any] = {"unreadable": True} if generation == "newest" else {"user_review": False}
     rows = [SandboxMemory(id=f"m{n:04}", **(hidden if n < 9 or n in (10, 11) else {})) for n in range(60)]
     async with Sandbox(memories=rows, generation=generation) as sandbox:
-        listing = side.client(sandbox.url, api_key=sandbox.api_key).memories.list(page_size=10)
+        listing: Any = side.client(sandbox.url, api_key=sandbox.api_key).memories.list(page_size=10)
         if side.name == "async":
             found = [each.id async for each in listing]
         else:
