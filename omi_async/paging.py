@@ -193,15 +193,22 @@ class ByTime(Generic[R]):
 class ByOffset(Generic[R]):
     """Pages by their offset, which counts hidden rows too. Rows that come again on a later page are dropped."""
 
-    def __init__(self, page: Callable[[int, int], Request[Page[R]]], *, size: int, most: int | None = None) -> None:
-        """`page` makes the request of so many rows from an offset on; none beyond `most` are within reach."""
+    def __init__(
+        self, page: Callable[[int, int], Request[Page[R]]], *, size: int, largest: int, most: int | None = None
+    ) -> None:
+        """`page` makes the request of so many rows from an offset on; none beyond `most` are within reach.
+
+        A page has `size` rows, and `largest` behind one without any: the larger it is, the more hidden rows it passes.
+        """
         self.ended = False
         self.gaps = False
         self._page = page
         self._size = size
+        self._largest = largest
         self._most = most
         self._seen: set[str] = set()
         self._offset = 0
+        self._looks_far = False
         self._empty = 0  # pages in a row
         self._repeated = 0  # rows since the last new one
         self._short = False
@@ -213,7 +220,8 @@ class ByOffset(Generic[R]):
         return self._page(self._asked(), self._offset)
 
     def _asked(self) -> int:
-        return self._size if self._most is None else min(self._size, self._most - self._offset)
+        size = self._largest if self._looks_far else self._size
+        return size if self._most is None else min(size, self._most - self._offset)
 
     def take(self, page: Page[R]) -> list[R]:
         """The new rows of a page."""
@@ -227,6 +235,7 @@ class ByOffset(Generic[R]):
         step = self._step(asked, came, truncated=page.truncated)
         self._overlaps = 0 < step < asked
         self._offset += step
+        self._looks_far = came == 0 and not page.truncated
         self._empty = 0 if came else self._empty + 1
         self._repeated = 0 if new else self._repeated + came
         # Other rows that move to the front can bring back all that were seen. More than these come back only from a

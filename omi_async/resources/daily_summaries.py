@@ -41,7 +41,7 @@ def daily_summary_pages(
     filters = {name: _day(day, name) for name, day in bounds.items() if day is not None}
     arguments.check_order(start_date, end_date)
     size = arguments.size(page_size, "page_size", largest=_LARGEST_PAGE)
-    return ByOffset(functools.partial(_page, filters), size=size)
+    return ByOffset(functools.partial(_page, filters), size=size, largest=_LARGEST_PAGE)
 
 
 def _page(filters: dict[str, str], size: int, offset: int) -> Request[Page[DailySummary]]:

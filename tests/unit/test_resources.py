@@ -848,6 +848,8 @@ def remembered(count: int, *, hidden: Any = (), most: int = 10_000) -> Server:
         (5000, 1000, [n for n in range(5000) if n % 100], 50, True),
         (5200, 1000, [n for n in range(5200) if n % 100], 50, True),
         (200, 10, [n for n in range(200) if n % 19], 11, True),
+        (100, 1, [5, 6], 98, True),
+        (2000, 10, range(100, 1099), 1001, True),
     ],
     ids=lambda value: str(value)[:20],
 )
