@@ -1001,6 +1001,21 @@ async def test_action_items(
     assert {"1000"} == {query["limit"] for query in server.asked if query["offset"] == "0"}
 
 
+@pytest.mark.scenario(321)
+async def test_action_items_of_a_page_that_comes_again() -> None:
+    """Pages without dates that only repeat the first one, which is short, are not the end: slices have the rest."""
+    sliced = tasks(spread(1500, HOUR))
+
+    def answer(query: dict[str, str]) -> tuple[list[dict[str, Any]], dict[str, str]]:
+        if "start_date" in query or "end_date" in query:
+            rows: tuple[list[dict[str, Any]], dict[str, str]] = sliced.answer(query)
+            return rows
+        return sliced.answer({"offset": "0", "limit": "960"})[0], {}
+
+    names, listing = await listed(Server(answer), inside.action_item_pages(None, None, None, None))
+    assert ({f"a{n}" for n in range(1500)}, True) == ({*names}, listing.gaps)
+
+
 async def test_action_items_within_bounds() -> None:
     """Slices stay within the dates that were asked for."""
     server = tasks(spread(4000, HOUR))
