@@ -156,7 +156,7 @@ MUTANTS: list[Mutant] = [
             "known rows from behind a page taken for the end",
             "new > 0 or (came > 0 and current.offset >= self._size)",
             "new > 0",
-            f"{_RESOURCES}test_action_items",
+            f"{_RESOURCES}test_action_items_of_a_page_that_comes_again",
         ),
         (
             "rows without a date passed over in silence",
