@@ -19,7 +19,7 @@ from .retry import Retrier, RetryPolicy, Timeout
 
 R = TypeVar("R")
 
-# Rows that the server hides take up places on the pages, so one page without a new row is not the end.
+# Rows that the server hides take up places on the pages, so one page without a row is not the end.
 _EMPTY_PAGES_TO_STOP = 2  # requests in a row
 
 
@@ -191,41 +191,68 @@ class ByTime(Generic[R]):
 
 
 class ByOffset(Generic[R]):
-    """Pages by their offset. Rows that shift to a later page come again and are dropped; `most` are within reach."""
+    """Pages by their offset, which counts hidden rows too. Rows that come again on a later page are dropped."""
 
-    def __init__(self, page: Callable[[int, int], Request[Page[R]]], *, size: int, most: int | None = None) -> None:
-        """`page` makes the request of so many rows from an offset on."""
+    def __init__(
+        self, page: Callable[[int, int], Request[Page[R]]], *, size: int, largest: int, most: int | None = None
+    ) -> None:
+        """`page` makes the request of so many rows from an offset on; none beyond `most` are within reach.
+
+        A page has `size` rows, and `largest` behind one without any: the larger it is, the more hidden rows it passes.
+        """
         self.ended = False
         self.gaps = False
         self._page = page
         self._size = size
+        self._largest = largest
         self._most = most
         self._seen: set[str] = set()
         self._offset = 0
-        self._without_new = 0
+        self._looks_far = False
+        self._empty = 0  # pages in a row
+        self._repeated = 0  # rows since the last new one
         self._short = False
+        self._overlaps = False  # the next page begins before the end of the one before
+        self._fills_pages = False  # but for what it hides
 
     def request(self) -> Request[Page[R]]:
         """The request of the next page."""
         return self._page(self._asked(), self._offset)
 
     def _asked(self) -> int:
-        return self._size if self._most is None else min(self._size, self._most - self._offset)
+        size = self._largest if self._looks_far else self._size
+        return size if self._most is None else min(size, self._most - self._offset)
 
     def take(self, page: Page[R]) -> list[R]:
         """The new rows of a page."""
         asked, came = self._asked(), len(page.rows)
         new = _unseen(page.rows, self._seen)
-        if new and self._short:
-            self.gaps = True
+        if self._overlaps and len(new) < came:  # the rows that came again have hidden ones before them
+            self.gaps = self._fills_pages = True
+        self._fills_pages = self._fills_pages or came >= self._size
+        self.gaps = self.gaps or (self._short and bool(new))
         self._short = self._short or (came < asked and not page.truncated)
-        # By what came, not by what was asked for: a server may give less, and what it hides costs a repetition only.
-        self._offset += came or (0 if page.truncated else asked)
-        self._without_new = 0 if new else self._without_new + 1
-        out_of_reach = self._most is not None and self._offset >= self._most
-        self.gaps = self.gaps or (out_of_reach and bool(new))
-        self.ended = out_of_reach or self._without_new == _EMPTY_PAGES_TO_STOP
+        step = self._step(asked, came, truncated=page.truncated)
+        self._overlaps = 0 < step < asked
+        self._offset += step
+        self._looks_far = came == 0 and not page.truncated
+        self._empty = 0 if came else self._empty + 1
+        self._repeated = 0 if new else self._repeated + came
+        # Other rows that move to the front can bring back all that were seen. More than these come back only from a
+        # server that ignores the offset.
+        is_endless = self._repeated > len(self._seen)
+        is_out_of_reach = self._most is not None and self._offset >= self._most
+        self.gaps = self.gaps or is_endless or (is_out_of_reach and came > 0)
+        self.ended = is_endless or is_out_of_reach or self._empty == _EMPTY_PAGES_TO_STOP
         return new
+
+    def _step(self, asked: int, came: int, *, truncated: bool) -> int:
+        """How far it is to the next page."""
+        if truncated:
+            return came
+        # A page is short because rows are hidden or because the server gives no more at once. Until it is known which,
+        # the next page begins behind as many rows as came, so that none is passed over.
+        return asked if self._fills_pages or not came else came
 
 
 class BySlices(Generic[R]):
@@ -257,6 +284,7 @@ class BySlices(Generic[R]):
         self._bounds = (start, end)
         self._slices: list[_Slice] = [_Slice(start, end)]
         self._seen: set[str] = set()
+        self._fills_pages = False  # but for what it hides
 
     def request(self) -> Request[Page[R]]:
         """The request of the next page."""
@@ -269,29 +297,45 @@ class BySlices(Generic[R]):
         new = _unseen(page.rows, self._seen)
         dates = [date for date in map(self._moment, page.rows) if date is not None]
         current.dates += dates
+        current.has_dateless = current.has_dateless or len(dates) < len(page.rows)
         if all(_is_within(date, current.start, current.end) for date in dates):
-            self._go_on(current, len(page.rows), fruitful=bool(new))
+            self._go_on(current, len(page.rows), len(new))
         else:  # the server does not know the bounds, so slices are of no use
             self.gaps = True
             self._slices.clear()
         self.ended = not self._slices
         return [row for row in new if _is_within(self._moment(row), *self._bounds)]
 
-    def _go_on(self, current: "_Slice", came: int, *, fruitful: bool) -> None:
-        """Decide what to ask for next."""
+    def _go_on(self, current: "_Slice", came: int, new: int) -> None:
+        """Decide what to ask for next, after a page of which so many rows came and so many were new."""
         is_first = current.offset == 0
-        # What is hidden takes up places, so a page with room on it is not the end: one more is asked for.
-        current.is_short = current.is_short or (is_first and came < self._size)
-        is_more = fruitful if not is_first else came >= self._size
+        is_full = came >= self._size
+        # Even rows that came before are more than a page, if they come from behind a whole one.
+        is_more = is_full if is_first else new > 0 or (came > 0 and current.offset >= self._size)
+        self._fills_pages = self._fills_pages or is_full or (not is_first and new < came)
+        current.is_short = current.is_short or (is_first and not is_full)
+        current.is_crowded = current.is_crowded or is_more
         self.gaps = self.gaps or (is_more and (current.is_short or not current.can_be_split))
-        following = current.offset + (came or self._size)
-        if is_more and current.can_be_split:
+        # What has no date is in no piece of the whole list, of which therefore as much is read as is within reach.
+        if current.is_crowded and current.can_be_split and not (is_first and current.is_whole):
+            self.gaps = self.gaps or current.has_dateless
             self._slices.pop()
             self._slices += current.split()
-        elif (is_first or is_more) and following < self._most:
+            return
+        following = self._following(current, came, new)
+        if following is not None and following < self._most:
             current.offset = following
         else:
             self._slices.pop()
+
+    def _following(self, current: "_Slice", came: int, new: int) -> int | None:
+        """The offset of the next page of a slice, or None at its end."""
+        if current.offset == 0:
+            # What is hidden takes up places, so a page with room on it is not the end: one more is asked for.
+            return max(came, self._size) if self._fills_pages else came or self._size
+        if new:
+            return current.offset + came
+        return self._size if came and current.offset < self._size else None
 
 
 _SECOND = timedelta(seconds=1)
@@ -306,8 +350,17 @@ class _Slice:
     offset: int = 0
     is_short: bool = False
     """Its first page had room for more."""
+    is_crowded: bool = False
+    """It has more than a page."""
+    has_dateless: bool = False
+    """A row without a date was seen of it."""
     dates: list[datetime] = attrs.field(factory=list)
     """Of the rows that were seen of it."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it has no bounds."""
+        return self.start is None and self.end is None
 
     @property
     def can_be_split(self) -> bool:

@@ -55,8 +55,9 @@ class ActionItems:
         The list therefore reads 1000 at once, and where there are more it reads slices by the date of creation. Each
         action item comes once. Up to 1000 come in the order of the server: open ones first, each by its due date.
         Beyond that there is no order. Locked ones are left out; `gaps` of the result tells more, also where more than
-        1000 were created within a second. What has no date of creation is in no slice. Pages are fetched as they are
-        consumed. A list costs two requests at least. `timeout` and `retry` hold for each page.
+        1000 were created within a second. What has no date of creation is in no slice and is looked for among the first
+        2000 rows only; where there is any beside slices, `gaps` is True. Pages are fetched as they are consumed. A list
+        costs two requests at least. `timeout` and `retry` hold for each page.
 
         Bad arguments are refused at once.
 

@@ -298,6 +298,16 @@ SCENARIOS: dict[int, tuple[str, str | None]] = {
     314: ("which server a deletion would reach", None),
     315: ("another tool's variable names the server", None),
     316: ("a wait that cannot be told of", None),
+    # A reader of lists
+    320: ("lists of which most is hidden", None),
+    321: ("a second page with nothing but known rows", None),
+    322: ("action items without a date of creation", None),
+    323: ("moments that no answer can bring back", None),
+    324: ("bounds in the wrong order", None),
+    325: (
+        "waits for a row that are given up",
+        "documented in conversations.md: they give up the request of the page as well",
+    ),
 }
 
 

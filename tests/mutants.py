@@ -64,6 +64,7 @@ _WAYS = "tests/faults/test_ways.py::"
 _SLOW = "tests/faults/test_slow.py::"
 _SETTINGS = "tests/unit/test_settings.py::"
 _LIST = "tests/unit/test_list.py::"
+_RESOURCES = "tests/unit/test_resources.py::"
 _BULK = "tests/faults/test_bulk.py::"
 _JOURNAL = "tests/unit/test_journal.py::"
 _REPORTS = "tests/faults/test_field_reports.py::"
@@ -128,6 +129,42 @@ MUTANTS: list[Mutant] = [
             "behind = bool(new) and not inside and self._anchored",
             "behind = False",
             f"{_REPORTS}test_rows_outside_the_bounds",
+        ),
+        (
+            "an offset that leaves hidden rows out",
+            "return asked if self._fills_pages or not came else came",
+            "return came or asked",
+            f"{_RESOURCES}test_memories",
+        ),
+        (
+            "an offset by what was asked of a server that gives less",
+            "return asked if self._fills_pages or not came else came",
+            "return asked",
+            f"{_RESOURCES}test_memories_of_a_server_that_gives_less",
+        ),
+        (
+            "a page of known rows taken for an empty one",
+            "self._empty = 0 if came else self._empty + 1",
+            "self._empty = 0 if new else self._empty + 2",
+            f"{_RESOURCES}test_a_page_of_memories_that_moved",
+        ),
+        (
+            "an ignored offset trusted",
+            "is_endless = self._repeated > len(self._seen)",
+            "is_endless = False",
+            f"{_RESOURCES}test_a_server_that_ignores_the_offset",
+        ),
+        (
+            "known rows from behind a page taken for the end",
+            "new > 0 or (came > 0 and current.offset >= self._size)",
+            "new > 0",
+            f"{_RESOURCES}test_action_items_of_a_page_that_comes_again",
+        ),
+        (
+            "rows without a date passed over in silence",
+            "self.gaps = self.gaps or current.has_dateless",
+            "pass",
+            f"{_RESOURCES}test_action_items",
         ),
     ),
     *_of(

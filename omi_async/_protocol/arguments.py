@@ -6,14 +6,14 @@ A subclass of `str` may compare, print and format itself as it likes. So every c
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from itertools import islice
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from ..errors import ConfigurationError, InvalidRequestError
 from ..models.shared import CLEAR
-from .convert import encode
+from .convert import encode, is_readable
 
 T = TypeVar("T")
 
@@ -129,10 +129,18 @@ def utc(value: datetime, name: str) -> datetime:
     except Exception:  # noqa: BLE001 - as pandas' NaT raises, which is a datetime, and timezones of the caller's
         problem = f"{name} is not a moment in time."
     else:
-        if aware:
+        if aware and is_readable(moved):
             return moved
-        problem = f"{name} must be timezone-aware: the server would take it for UTC."
+        # The server would store such a year, and no list with it could be read.
+        years = f"{name} must be in a year from 2 to 9998."
+        problem = years if aware else f"{name} must be timezone-aware: the server would take it for UTC."
     raise refused(problem)
+
+
+def check_order(start_date: date | None, end_date: date | None) -> None:
+    """Refuse bounds with nothing between them."""
+    if start_date is not None and end_date is not None and start_date > end_date:
+        raise refused("start_date must not be after end_date.")
 
 
 def moment(value: datetime, name: str) -> str:

@@ -179,6 +179,11 @@ _marks = itemgetter(4, 7, 10, 13, 16, 19, -1)
 _USUAL_MARKS = {20: ("-", "-", "T", ":", ":", "Z", "Z"), 27: ("-", "-", "T", ":", ":", ".", "Z")}
 
 
+def is_readable(time: datetime) -> bool:
+    """Whether a time is read: at the ends of the calendar an offset can name a moment that UTC has no date for."""
+    return 1 < time.year < 9999
+
+
 def _time(value: Any, _: Any) -> datetime:
     """RFC 3339 date and time. A time without an offset is UTC: the server stores and means UTC."""
     usual = type(value) is str and _USUAL_MARKS.get(len(value))
@@ -188,8 +193,7 @@ def _time(value: Any, _: Any) -> datetime:
         except ValueError:
             pass  # raised below: fromisoformat's own message repeats the value
         else:
-            # At the ends of the calendar an offset can name a moment that UTC has no date for.
-            if 1 < time.year < 9999:
+            if is_readable(time):
                 return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
     raise _Wrong("not a date and time" if type(value) is str else "not a string")
 

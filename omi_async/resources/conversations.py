@@ -123,7 +123,10 @@ def conversation_pages(
     page_size: int | None,
 ) -> ByTime[Conversation]:
     """Build the pages of `list`; raises for a bad argument."""
-    filters = {} if start_date is None else {"start_date": arguments.moment(start_date, "start_date")}
+    start = arguments.optional(arguments.utc, start_date, "start_date")
+    end = arguments.optional(arguments.utc, end_date, "end_date")
+    arguments.check_order(start, end)
+    filters = {} if start is None else {"start_date": arguments.moment(start, "start_date")}
     if categories is not None:
         filters["categories"] = arguments.words(categories, "categories")
     if folder_id is not None:
@@ -138,8 +141,8 @@ def conversation_pages(
     return ByTime(
         functools.partial(_page, filters, size),
         size=size,
-        start=None if start_date is None else arguments.utc(start_date, "start_date"),
-        end=None if end_date is None else arguments.utc(end_date, "end_date"),
+        start=start,
+        end=end,
         moment=lambda conversation: conversation.created_at,
     )
 

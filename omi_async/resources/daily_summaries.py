@@ -39,8 +39,9 @@ def daily_summary_pages(
     """Build the pages of `list`; raises for a bad argument."""
     bounds = {"start_date": start_date, "end_date": end_date}
     filters = {name: _day(day, name) for name, day in bounds.items() if day is not None}
+    arguments.check_order(start_date, end_date)
     size = arguments.size(page_size, "page_size", largest=_LARGEST_PAGE)
-    return ByOffset(functools.partial(_page, filters), size=size)
+    return ByOffset(functools.partial(_page, filters), size=size, largest=_LARGEST_PAGE)
 
 
 def _page(filters: dict[str, str], size: int, offset: int) -> Request[Page[DailySummary]]:

@@ -59,7 +59,7 @@ def memory_pages(categories: Iterable[MemoryCategory | str] | None, page_size: i
     """Build the pages of `list`; raises for a bad argument."""
     filters = {} if categories is None else {"categories": arguments.words(categories, "categories")}
     size = arguments.size(page_size, "page_size", largest=_LARGEST_PAGE)
-    return ByOffset(functools.partial(_MEMORIES.page, filters), size=size, most=_REACH)
+    return ByOffset(functools.partial(_MEMORIES.page, filters), size=size, largest=_LARGEST_PAGE, most=_REACH)
 
 
 @builder
@@ -197,12 +197,14 @@ class AsyncMemories:
         """List memories, at most 5000 of them, which is as far as the server goes.
 
         The newest servers give the latest change first. `categories` restricts the list. `limit` is how many memories
-        the list gives at most; `page_size` is how many are fetched at a time, from 1 to 1000, which is the default.
-        Pages are fetched as they are consumed, and the end of the list costs two.
+        the list gives at most; `page_size` is how many are fetched at a time, from 1 to 1000, which is the default
+        and what is asked for behind a page without any. Pages are fetched as they are consumed, and the end of the list
+        costs two.
 
-        Each memory comes once. One that is changed meanwhile moves to the front, so that the rest shifts: what is
-        deleted while the list is read can hide others, so collect ids before you delete them. `gaps` and `truncated`
-        of the result tell what the server kept back. `timeout` and `retry` hold for each page.
+        Each memory comes once. One that is changed meanwhile moves to the front, and is missed if it was still to come.
+        One that is deleted meanwhile pulls the rest forward, so that another is missed. So collect ids before you
+        change or delete them. `gaps` and `truncated` of the result tell what the server kept back. `timeout` and
+        `retry` hold for each page.
 
         Bad arguments are refused at once. Iterating raises `BadRequestError` for a category that the server does not
         know.

@@ -156,6 +156,31 @@ async def test_beyond_the_reach(side: Side) -> None:
             assert (gaps, truncated) == (listing.gaps, listing.truncated)
 
 
+@pytest.mark.scenario(320)
+@pytest.mark.parametrize("generation", GENERATIONS)
+async def test_most_memories_hidden(side: Side, generation: Any) -> None:
+    """Hidden memories have their places on the pages: all others come, and `gaps` tells of the hidden ones."""
+    hidden: dict[str, Any] = {"unreadable": True} if generation == "newest" else {"user_review": False}
+    rows = [SandboxMemory(id=f"m{n:04}", **(hidden if n < 9 or n in (10, 11) else {})) for n in range(60)]
+    async with Sandbox(memories=rows, generation=generation) as sandbox:
+        listing: Any = side.client(sandbox.url, api_key=sandbox.api_key).memories.list(page_size=10)
+        if side.name == "async":
+            found = [each.id async for each in listing]
+        else:
+            found = [each.id for each in await asyncio.to_thread(list, listing)]
+        assert {row.id for row in rows[9:10] + rows[12:]} == {*found}
+        assert (49, True) == (len(found), listing.gaps)
+
+
+@pytest.mark.scenario(323)
+@pytest.mark.parametrize("due_at", [datetime(2, 1, 1, tzinfo=UTC), datetime(9998, 12, 31, 23, 59, 59, tzinfo=UTC)])
+async def test_the_first_and_the_last_moment(on: Caller, due_at: datetime) -> None:
+    """The first and the last moment that can be given come back, in the list too."""
+    made = await on.call("action_items.create", "Paint the door.", due_at=due_at)
+    assert due_at == made.due_at
+    assert due_at in [each.due_at for each in await on.all("action_items.list")]
+
+
 @both
 async def test_action_items(on: Caller) -> None:
     """An action item is made, found in the list, changed and deleted."""

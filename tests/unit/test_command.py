@@ -626,6 +626,22 @@ def test_no_date(say: Say, sandbox: Sandbox, text: str) -> None:
     assert [] == sandbox.requests
 
 
+@pytest.mark.scenario(323, 324)
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--start-date", "2026-03-06", "--end-date", "2026-03-05"], "start_date must not be after end_date. Nothing"),
+        (["--end-date", "9999-06-01"], "end_date must be in a year from 2 to 9998. Nothing"),
+    ],
+)
+def test_bounds_that_make_no_sense(say: Say, sandbox: Sandbox, options: list[str], words: str) -> None:
+    """Bounds that no conversation lies between are a wrong command line, and nothing is sent."""
+    said = say("list", *options)
+    assert (1, "") == (said.code, said.out)
+    assert words in said.err
+    assert [] == sandbox.requests
+
+
 @pytest.mark.scenario(308)
 def test_moment_beyond_the_calendar() -> None:
     """A time that this machine's time zone would move out of the calendar is shown as it is."""

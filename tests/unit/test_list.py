@@ -108,6 +108,7 @@ def test_request(settings: dict[str, Any], filters: dict[str, str]) -> None:
             InvalidRequestError,
             "end_date is out of range",
         ),
+        ({"start_date": NOON, "end_date": NOON - timedelta(seconds=1)}, InvalidRequestError, "after end_date"),
         ({"categories": "work"}, TypeError, "categories must be an iterable"),
         ({"categories": b"work"}, TypeError, "categories must be an iterable"),
         ({"categories": 5}, TypeError, "categories must be an iterable"),
