@@ -15,7 +15,7 @@ from .._protocol.request import Request, builder
 from ..bulk import AsyncBulk, start
 from ..models.bulk import BulkProgress
 from ..models.memories import Memory, MemoryCategory, MemoryMatch, NewMemory
-from ..models.shared import Deletion, Model
+from ..models.shared import Deletion, Model, kept
 from ..paging import AsyncListing, ByOffset
 from ..retry import Retrier, RetryPolicy, Timeout
 
@@ -38,7 +38,7 @@ class MemoryUpdate(Model):
     memory_id: str
     content: str | None = attrs.field(default=None, kw_only=True, repr=False)
     visibility: Literal["public", "private"] | None = attrs.field(default=None, kw_only=True)
-    tags: Iterable[str] | None = attrs.field(default=None, kw_only=True, repr=False)
+    tags: tuple[str, ...] | None = attrs.field(default=None, kw_only=True, repr=False, converter=kept)
     category: MemoryCategory | str | None = attrs.field(default=None, kw_only=True)
 
 
