@@ -16,12 +16,13 @@ from ..bulk import AsyncBulk, start
 from ..models.bulk import BulkProgress
 from ..models.memories import Memory, MemoryCategory, MemoryMatch, NewMemory
 from ..models.shared import Deletion, Model, kept
+from ..pacing import windows
 from ..paging import AsyncListing, ByOffset
 from ..retry import Retrier, RetryPolicy, Timeout
 
 _MEMORIES = Collection("memories", "/v1/dev/user/memories", "Memory", Memory, needs_grant=True)
 
-_BATCH_WINDOW = f"{_MEMORIES.writes} in batches"  # the server counts them apart
+_BATCH_WINDOWS = windows("POST", _MEMORIES.of("batch"))
 
 _CONTENT_LENGTH = 500  # characters
 _VISIBILITIES = ("public", "private")
@@ -97,7 +98,7 @@ def create_memories(memories: Iterable[NewMemory]) -> Request[tuple[Memory, ...]
         part(_Batch, "memories", count=len(fields)),
         effect="repeatable",
     )
-    request.windows = (_BATCH_WINDOW,)
+    request.windows = _BATCH_WINDOWS
     request.slow = any(memory.category is None for memory in taken)
     return request
 
