@@ -298,7 +298,7 @@ async def test_input_that_fails_to_clean_up(
             async with first:
                 pass
         try:
-            async with Job(client, operation, items(operation, 3), journal=journal) as job:
+            async with Job(client, operation, items(operation, 100), journal=journal) as job:
                 await job.rest()
         finally:
             await first.let_go_of_journal()
