@@ -115,6 +115,6 @@ def start(
     if on_progress is not None and (not callable(on_progress) or iscoroutinefunction(on_progress)):
         raise misconfigured("on_progress must be a plain function.")
     refuse_unusable(items, journal)
-    intake = Intake(items, request, id_of, kind, journal)
+    intake = Intake(items, request, id_of, kind, journal, retrier.transport.server)
     job = Job(retrier, intake, window, concurrency, known_length(items), on_progress, wait, is_confirmed)
     return AsyncBulk(job)

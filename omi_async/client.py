@@ -28,6 +28,7 @@ from ._wire.transport import Transport
 from .errors import ConfigurationError
 from .events import AttemptEnded, CallEnded
 from .models.shared import RawResponse
+from .pacing import windows
 from .retry import DEFAULT_TIMEOUT, Retrier, RetryPolicy, Timeout
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class AsyncOmiClient:
         Raises `InvalidRequestError` or TypeError before anything is sent; the errors of the statuses; `TransportError`
         and `ResponseError`, whose `outcome` tells whether it may have been carried out.
         """
-        request = load("omi_async._protocol.raw").raw(method, path, params, json, repeatable)
+        request = load("omi_async._protocol.raw").raw(method, path, params, json, repeatable, windows)
         return await self._retrier.call(request, timeout, retry)
 
     async def aclose(self) -> None:

@@ -155,12 +155,14 @@ def _alone(function: Callable[P, R]) -> Callable[P, R]:
 
 
 class Journal:
-    """The journal at `path`, opened or made, and held until `aclose`. `job` is what kind of job it is for.
+    """The journal at `path`, opened or made, and held until `aclose`.
 
-    Opening blocks, but not for long. Everything here raises `JournalError`; after a write that failed, all do.
+    `job` is what kind of job it is for, and `server` the base URL that it writes to; a journal without one takes
+    the first. Opening blocks, but not for long. Everything here raises `JournalError`; after a write that failed, all
+    do.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, job: str) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, job: str, server: str | None = None) -> None:
         self.path: str = os.fspath(path)
         # Resolved: to SQLite, "" and ":memory:" are no files, and a dangling link would be made with its own mode.
         self._file = os.path.realpath(self.path)
@@ -174,7 +176,7 @@ class Journal:
         self._ahead: Future[_Rows] | None = None
         self._thread = ThreadPoolExecutor(1, "omi-journal")
         try:
-            self._submit(self._open, job).result()
+            self._submit(self._open, job, server).result()
         finally:
             if not hasattr(self, "_connection"):
                 self._thread.shutdown(wait=False)
@@ -203,6 +205,14 @@ class Journal:
                 "the journal is another job's. Give the same items in the same order, or a new journal."
             )
         return Entry(status, bool(settled))
+
+    def end(self, length: int) -> None:
+        """Refuse an input that has ended after so many items, if earlier runs had more."""
+        if length <= self._last:
+            raise self._error(
+                f"knows {self._last + 1} items of the input, which has {length} now: the input was changed, or the "
+                "journal is another job's. Give the same items in the same order, or a new journal."
+            )
 
     def counts(self) -> dict[str, int]:
         """How many items were settled with which status when the journal was opened."""
@@ -283,7 +293,7 @@ class Journal:
     # On the journal's thread. Errors are raised outside the except block: SQLite's could carry values.
 
     @_alone
-    def _open(self, job: str) -> None:
+    def _open(self, job: str, server: str | None) -> None:
         connection: sqlite3.Connection | None = None
         lock: int | None = None
         is_held = False
@@ -302,7 +312,7 @@ class Journal:
             connection.execute("PRAGMA fullfsync = ON")  # on macOS, fsync alone leaves it to the drive
             connection.execute("BEGIN EXCLUSIVE")
             # Looked at before anything is written: what is not a journal must stay as it is.
-            problem = _prepare(connection, job, is_alone=is_alone)
+            problem = _prepare(connection, job, server, is_alone=is_alone)
             if problem is None:
                 connection.execute("COMMIT")
                 connection.execute("PRAGMA journal_mode = WAL")
@@ -370,9 +380,9 @@ class Journal:
             os.close(lock)
 
 
-async def open_journal(path: str | os.PathLike[str], *, job: str) -> Journal:
+async def open_journal(path: str | os.PathLike[str], *, job: str, server: str | None = None) -> Journal:
     """The journal, opened while the loop runs on; a cancelled opening leaves nothing open behind."""
-    opening = asyncio.ensure_future(asyncio.to_thread(Journal, path, job=job))
+    opening = asyncio.ensure_future(asyncio.to_thread(Journal, path, job=job, server=server))
     try:
         return await asyncio.shield(opening)
     except asyncio.CancelledError:
@@ -432,7 +442,7 @@ def _let_go(connection: sqlite3.Connection) -> None:
         connection.execute(_LET_GO)
 
 
-def _prepare(connection: sqlite3.Connection, job: str, *, is_alone: bool) -> str | None:
+def _prepare(connection: sqlite3.Connection, job: str, server: str | None, *, is_alone: bool) -> str | None:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -457,10 +467,17 @@ def _prepare(connection: sqlite3.Connection, job: str, *, is_alone: bool) -> str
             f"belongs to another kind of job ({notes.get('job')}, not {job}). Nothing is lost: give it to that job, "
             "and to this one a new journal."
         )
+    if server is not None and notes.get("server", server) != server:
+        return (
+            f"belongs to another server ({notes.get('server')}, not {server}): what is done there is not done here. "
+            "Nothing is lost: go on with that server, or give this one a new journal."
+        )
     if is_alone and notes.get("held"):
         return _ALONE
     # Shows at once whether the file can be written at all.
     connection.execute(_NOTE, ("opened", now))
+    if server is not None:
+        connection.execute(_NOTE, ("server", server))
     return None
 
 

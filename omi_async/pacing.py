@@ -1,16 +1,26 @@
-"""What the server's 429s teach about its rate windows, shared by everything that uses one client.
+"""The server's rate windows, and what its 429s teach about them, shared by everything that uses one client.
 
 The server counts in fixed windows: the first request opens one, `limit` requests fit in, and the next one is refused
 with the seconds that are left. It says none of this before the first refusal (observed behavior), so the first
 refusal teaches it. From then on the client counts what it sends, and waits for the end of a window that is spent.
 """
 
+import re
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
+from ._protocol.collection import window
 from .errors import RateLimitError
+
+_CONVERSATIONS = "/v1/dev/user/conversations"
+_SEGMENTS = f"{_CONVERSATIONS}/from-segments"
+_MEMORIES_BATCH = "/v1/dev/user/memories/batch"
+_ASK = "/v1/dev/user/ask"
+# Folders and summaries are counted with the conversations.
+_READ_WITH_CONVERSATIONS = ("/v1/dev/user/folders", "/v1/dev/user/daily-summaries")
+_WITH_TRANSCRIPT = re.compile("include_transcript=(true|1|on|yes|t|y)", re.IGNORECASE)
 
 # The server gives whole seconds, rounded one way or the other.
 _ROUNDING = 1.0  # seconds
@@ -18,6 +28,27 @@ _ROUNDING = 1.0  # seconds
 _REMEMBERED = 4096  # times of requests; a window with a larger allowance is measured from the oldest of them
 
 _LONGEST = 86400.0  # seconds; the longest window seen is an hour, and a wrong word must not close a client for longer
+
+
+def windows(method: str, target: str) -> tuple[str, ...]:
+    """The rate windows that count a request, whose path may have a query.
+
+    A 429 is taken for the first one's; the others only count.
+    """
+    path, _, query = target.partition("?")
+    usual = window(method, path)
+    if method == "POST" and path == _MEMORIES_BATCH:
+        return (f"{usual} in batches",)
+    if method == "POST" and path == _SEGMENTS:
+        return f"{usual} from segments", usual
+    if method == "POST" and path == _ASK:
+        return (window("GET", path),)
+    if method == "GET" and path.startswith(_READ_WITH_CONVERSATIONS):
+        return (window(method, _CONVERSATIONS),)
+    if method == "GET" and path.startswith(_CONVERSATIONS) and any(map(_WITH_TRANSCRIPT.fullmatch, query.split("&"))):
+        # A transcript read counts as a read too, and is refused by itself.
+        return f"{usual} with transcripts", usual
+    return (usual,)
 
 
 class _Moment(NamedTuple):

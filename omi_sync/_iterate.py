@@ -202,14 +202,16 @@ def next_outcome(bridge: Bridge[Any], target: Worked[O], items: object) -> O:
     if fed is not None:
         fed.pulled = target._pulled
     while True:
-        try:
-            outcome = target._rows.popleft()
-        except IndexError:
-            pass
-        else:
-            if fed is not None:
-                fed.outcome_taken()
-            return outcome
+        with suppress(IndexError):
+            # Ctrl-C never strikes between the steps of a `for` over Python's own iterators: what is taken is kept.
+            for outcome in map(deque.popleft, (target._rows,)):
+                try:
+                    if fed is not None:
+                        fed.outcome_taken()
+                except BaseException:
+                    target._rows.appendleft(outcome)
+                    raise
+                return outcome
         try:
             bridge.run(target._fill(), fed)
         except (Exception, asyncio.CancelledError) as error:

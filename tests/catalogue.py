@@ -308,6 +308,15 @@ SCENARIOS: dict[int, tuple[str, str | None]] = {
         "waits for a row that are given up",
         "documented in conversations.md: they give up the request of the page as well",
     ),
+    # Bulk jobs and journals
+    340: ("a journal on another server", None),
+    341: ("texts of an item that can be read only once", None),
+    342: ("texts of an item in a set", None),
+    343: ("something in between refuses a single item", None),
+    344: ("a server that knows the path, but not the method", None),
+    345: ("a journal of more items than the input has", None),
+    346: ("client.request in a window that a method knows", None),
+    347: ("Ctrl-C while an outcome is taken", None),
 }
 
 

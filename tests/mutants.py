@@ -570,14 +570,14 @@ MUTANTS: list[Mutant] = [
         "omi_async/resources/conversations.py",
         (
             "one window for reads of every kind",
-            '_TRANSCRIPT_WINDOWS = (f"{_CONVERSATIONS.reads} with transcripts", _CONVERSATIONS.reads)',
+            '_TRANSCRIPT_WINDOWS = windows("GET", f"{_CONVERSATIONS.path}?include_transcript=true")',
             "_TRANSCRIPT_WINDOWS = (_CONVERSATIONS.reads,)",
             f"{_REPORTS}test_windows_by_kind",
         ),
         (
             "transcripts that count as no reads",
-            '_TRANSCRIPT_WINDOWS = (f"{_CONVERSATIONS.reads} with transcripts", _CONVERSATIONS.reads)',
-            '_TRANSCRIPT_WINDOWS = (f"{_CONVERSATIONS.reads} with transcripts",)',
+            '_TRANSCRIPT_WINDOWS = windows("GET", f"{_CONVERSATIONS.path}?include_transcript=true")',
+            '_TRANSCRIPT_WINDOWS = windows("GET", f"{_CONVERSATIONS.path}?include_transcript=true")[:1]',
             f"{_REPORTS}test_windows_by_kind",
         ),
         (
@@ -1172,7 +1172,7 @@ MUTANTS: list[Mutant] = [
         ),
         (
             "an earlier run's doubt forgotten",
-            "item = item._replace(maybe_applied=entry.status != BulkStatus.FAILED)",
+            "item = item._replace(maybe_applied=entry.status != BulkStatus.FAILED, tried_before=True)",
             "pass",
             f"{_BULK}test_resumed",
         ),
@@ -1257,8 +1257,8 @@ MUTANTS: list[Mutant] = [
         ),
         (
             "every item sent to a server without the operation",
-            "    RouteNotFoundError,\n    ClientClosedError",
-            "    ClientClosedError",
+            "_FATAL = (RouteNotFoundError, ClientClosedError",
+            "_FATAL = (ClientClosedError",
             f"{_REPORTS}test_a_missing_route_stops_the_job",
         ),
     ),

@@ -57,6 +57,8 @@ class Item(NamedTuple):
     id: str
     request: Request[Any] | InvalidRequestError
     maybe_applied: bool = False
+    tried_before: bool = False
+    """By an earlier run."""
     attempts: int = 0
     """Requests that were throttled, or refused by something in between."""
     failure: OmiError | None = None
@@ -133,6 +135,7 @@ class Intake(Generic[R]):
         id_of: Callable[[Any], object],
         kind: str,
         journal: str | os.PathLike[str] | None,
+        server: str,
     ) -> None:
         self.exhausted = False
         """The input has come to its end."""
@@ -141,6 +144,7 @@ class Intake(Generic[R]):
         self._id_of = id_of
         self._kind = kind
         self._journal_path = journal
+        self._server = server
         self._journal: Journal | None = None
         self._source: _Source | None = None
         self._position = 0
@@ -156,15 +160,15 @@ class Intake(Generic[R]):
         """Open the journal, if there is one; how many items earlier runs settled, by status."""
         if self._journal_path is not None:
             journal = load("omi_async.journal")  # SQLite is loaded for those who use it
-            self._journal = await journal.open_journal(self._journal_path, job=self._kind)
+            self._journal = await journal.open_journal(self._journal_path, job=self._kind, server=self._server)
         self._source = _Source(self._input)
         return {} if self._journal is None else self._journal.counts()
 
     async def pull(self) -> Item | None:
         """The next item that is not settled; None if it has to wait for another of its id.
 
-        Raises StopAsyncIteration at the end of the input. Settled items are skipped here, and other tasks get their
-        turn meanwhile.
+        Raises StopAsyncIteration at the end of the input, and `JournalError` if earlier runs had more. Settled items
+        are skipped here, and other tasks get their turn meanwhile.
         """
         assert self._source is not None  # noqa: S101 - opened before
         while True:
@@ -172,6 +176,8 @@ class Intake(Generic[R]):
                 value = await self._source.next()
             except StopAsyncIteration:
                 self.exhausted = True
+                if self._journal is not None:
+                    self._journal.end(self._position)
                 raise
             item = self._made(value)
             if self._journal is not None:
@@ -182,7 +188,7 @@ class Intake(Generic[R]):
                     continue
                 if entry is not None:
                     # Only a failure on record is certain to have changed nothing.
-                    item = item._replace(maybe_applied=entry.status != BulkStatus.FAILED)
+                    item = item._replace(maybe_applied=entry.status != BulkStatus.FAILED, tried_before=True)
             return self._admitted(item)
 
     def _admitted(self, item: Item) -> Item | None:

@@ -38,14 +38,15 @@ _SLICE = 60.0  # seconds
 _ROUNDING = timedelta(seconds=2)  # a window that opens no later than this after the announced time is the same one
 
 # Errors that every remaining item would run into as well.
-_FATAL = (
-    AuthenticationError,
-    PermissionDeniedError,
-    RouteNotFoundError,
-    ClientClosedError,
-    EventLoopError,
-    JournalError,
-)
+_FATAL = (RouteNotFoundError, ClientClosedError, EventLoopError, JournalError)
+
+_KEY_REFUSED = (AuthenticationError, PermissionDeniedError)
+"""These too, in the API's own words. Something in between may refuse a single item, for what is in it."""
+
+_METHOD_NOT_ALLOWED = 405  # a server, or something in between, that takes no such request for any record
+
+_MOST_BLOCKED = 5
+"""So many items in a row that something in between refuses: it refuses all of them."""
 
 
 def _other_loop() -> EventLoopError:
@@ -98,6 +99,8 @@ class Job(Generic[R]):
         self._workers: set[asyncio.Task[None]] = set()
         self._idle_workers: set[asyncio.Task[None]] = set()  # without an item in hand
         self._interrupted: set[asyncio.Task[None]] = set()
+        # Since the API spoke last, and only items that are new to this run: a resumed job gets past the others.
+        self._blocked = 0
 
     # The caller's side
 
@@ -418,24 +421,34 @@ class Job(Generic[R]):
         return await self._failed(item, failure)
 
     def _succeeded(self, item: Item, call: Call[R], result: R) -> BulkOutcome[R]:
+        self._blocked = 0
         status = BulkStatus.DONE if self._is_confirmed(result) else BulkStatus.UNCONFIRMED
         return BulkOutcome(id=item.id, status=status, result=result, attempts=item.attempts + call.attempts)
 
     async def _failed(self, item: Item, failure: OmiError) -> tuple[BulkOutcome[R] | None, bool]:
+        stops = self._stops(item, failure)
         if isinstance(failure, RateLimitError) and self._wait:
             await self._postpone(item, failure)
             return None, False
         if failure.status == 503 and failure.retry_after:
             self._gate.refuse(failure.retry_after)
-        fatal = isinstance(failure, (*_FATAL, RateLimitError))
-        if fatal:
+        if stops:
             self._stop(failure)
         unknown = failure.outcome == "unknown" or item.maybe_applied
         status = BulkStatus.UNKNOWN if unknown else BulkStatus.FAILED
         outcome: BulkOutcome[R] = BulkOutcome(
             id=item.id, status=status, error=failure, attempts=item.attempts + failure.attempts
         )
-        return outcome, not unknown and not failure.retryable and not fatal
+        return outcome, not unknown and not failure.retryable and not stops
+
+    def _stops(self, item: Item, failure: OmiError) -> bool:
+        """Whether every further item would fail alike."""
+        if isinstance(failure, _KEY_REFUSED) and failure.from_intermediary:
+            self._blocked += not item.tried_before
+            return self._blocked >= _MOST_BLOCKED
+        if failure.status is not None and not failure.from_intermediary:
+            self._blocked = 0
+        return isinstance(failure, (*_FATAL, *_KEY_REFUSED, RateLimitError)) or failure.status == _METHOD_NOT_ALLOWED
 
     def _cut_off(self, item: Item, call: Call[R] | None, text: str) -> BulkOutcome[R] | None:
         """The outcome of an item whose request may have been carried out; any other item is held back."""

@@ -8,7 +8,7 @@ import functools
 import json
 import re
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import Enum, StrEnum
 from importlib import import_module
@@ -230,7 +230,7 @@ def _is_enum(kind: Any) -> bool:
 
 
 def _is_array(kind: Any) -> bool:
-    return get_origin(kind) in (tuple, Iterable)
+    return get_origin(kind) is tuple
 
 
 def _is_dictionary(kind: Any) -> bool:

@@ -1,14 +1,13 @@
 """The request of `client.request`: an operation of the API that has no method of its own."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import Any
 
 from ..models.shared import RawResponse
 from . import arguments
 from .arguments import refused
-from .collection import window
 from .convert import Unreadable, encode, parse
 from .meaning import checked
 from .request import Answer, Request, builder
@@ -21,9 +20,14 @@ _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 @builder
 def raw(
-    method: str, path: str, params: Mapping[str, str | float] | None, document: object, repeatable: bool
+    method: str,
+    path: str,
+    params: Mapping[str, str | float] | None,
+    document: object,
+    repeatable: bool,
+    windows: Callable[[str, str], tuple[str, ...]],
 ) -> Request[RawResponse]:
-    """Build a request for any path of the API."""
+    """Build a request for any path of the API; `windows` tells the rate windows of a method and a path."""
     method = str.__str__(method) if isinstance(method, str) else method
     if method not in _METHODS:
         raise refused(f"method must be one of {', '.join(_METHODS)}.")
@@ -37,12 +41,13 @@ def raw(
     if method == "GET" and document is not None:
         raise refused("a GET takes params, no json.")
     repeat = arguments.flag(repeatable, "repeatable")
+    target = path + arguments.query(_params(params))
     return Request(
         f"{method} {path}",
         method,
-        path + arguments.query(_params(params)),
+        target,
         _read,
-        (window(method, path),),
+        windows(method, target),
         None if document is None else _body(document),
         "none" if method == "GET" else "repeatable" if repeat else "once",
     )

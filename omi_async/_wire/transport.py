@@ -54,6 +54,8 @@ class Transport:
     ) -> None:
         if session is not None and not isinstance(session, aiohttp.ClientSession):
             raise misconfigured("session must be an aiohttp.ClientSession.")
+        self.server = str(URL(base_url))
+        """The base URL, the same for each way to write it: without the port that the scheme has anyway."""
         self._origin = URL(base_url, encoded=True).origin()
         authorization = f"Bearer {api_key}"
         self._through_session = ThroughSession(

@@ -6,7 +6,7 @@ from typing import Literal
 
 import attrs
 
-from .shared import Model
+from .shared import Model, kept
 
 
 class MemoryCategory(StrEnum):
@@ -71,4 +71,4 @@ class NewMemory(Model):
     content: str = attrs.field(repr=False)
     category: MemoryCategory | str | None = attrs.field(default=None, kw_only=True)
     visibility: Literal["public", "private"] = attrs.field(default="private", kw_only=True)
-    tags: tuple[str, ...] = attrs.field(default=(), kw_only=True, repr=False)
+    tags: tuple[str, ...] = attrs.field(default=(), kw_only=True, repr=False, converter=kept)

@@ -1,6 +1,5 @@
 """What pydantic is told of models: their fields, which it reads, writes and describes by its own rules."""
 
-from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 from types import UnionType
@@ -56,9 +55,6 @@ def _in_words_of_pydantic(kind: Any) -> Any:
     if kind is OmiError:
         read = PlainValidator(lambda value: value if isinstance(value, OmiError) else from_plain(value))
         return Annotated[Any, read, PlainSerializer(to_plain, return_type=dict[str, Any])]
-    if get_origin(kind) is Iterable:
-        several: Any = tuple.__class_getitem__((*get_args(kind), ...))
-        return Annotated[several, PlainSerializer(tuple, return_type=several)]
     if get_origin(kind) not in (Union, UnionType):
         return kind
     kinds = get_args(kind)

@@ -1,5 +1,6 @@
 """What several resources take or return."""
 
+from collections.abc import ItemsView, Iterable, KeysView, Set
 from enum import Enum
 from typing import Any
 
@@ -16,6 +17,18 @@ class Model:
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
         return load("omi_async.models.schemas").schema(source, handler)
+
+
+def kept(values: Iterable[str] | None) -> Any:
+    """The texts as a tuple, so that every use of a model finds the same ones: a generator gives them only once.
+
+    A set, which has another order in each process, is sorted. What is no collection of texts is left to the checks.
+    """
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        return values
+    if isinstance(values, Set) and not isinstance(values, (KeysView, ItemsView)):
+        return tuple(sorted(values, key=str))
+    return tuple(values)
 
 
 class Clear(Enum):

@@ -13,7 +13,7 @@ import attrs
 from .._jobs.items import Items
 from .._protocol import arguments
 from .._protocol.arguments import refused
-from .._protocol.collection import Collection, Page, value, window
+from .._protocol.collection import Collection, Page, value
 from .._protocol.request import Request, builder
 from ..bulk import AsyncBulk, start
 from ..models.bulk import BulkProgress
@@ -26,14 +26,14 @@ from ..models.conversations import (
     NewTranscriptSegment,
 )
 from ..models.shared import Deletion, Model
+from ..pacing import windows
 from ..paging import AsyncListing, ByTime
 from ..retry import Retrier, RetryPolicy, Timeout
 
 _CONVERSATIONS = Collection("conversations", "/v1/dev/user/conversations", "Conversation", Conversation)
 
-# A transcript read counts as a read too, and is refused by itself.
-_TRANSCRIPT_WINDOWS = (f"{_CONVERSATIONS.reads} with transcripts", _CONVERSATIONS.reads)
-_SEGMENTS_WINDOWS = (f"{_CONVERSATIONS.writes} from segments", _CONVERSATIONS.writes)
+_TRANSCRIPT_WINDOWS = windows("GET", f"{_CONVERSATIONS.path}?include_transcript=true")
+_SEGMENTS_WINDOWS = windows("POST", _CONVERSATIONS.of("from-segments"))
 
 _TITLE_LENGTH = 500  # characters, https://docs.omi.me, UpdateConversationRequest.title
 
@@ -259,7 +259,7 @@ def ask(question: str, limit: int, timezone: str) -> Request[ConversationAnswer]
     request: Request[ConversationAnswer] = _CONVERSATIONS.write(
         "ask", _ASK, fields, value(ConversationAnswer), effect="none"
     )
-    request.windows = (window("GET", _ASK),)
+    request.windows = windows("POST", _ASK)
     request.slow = True
     return request
 

@@ -7,19 +7,19 @@ import attrs
 
 from .._protocol import arguments
 from .._protocol.arguments import refused
-from .._protocol.collection import Collection, Page, page, part, window
+from .._protocol.collection import Collection, Page, page, part
 from .._protocol.request import Request, builder
 from ..models.daily_summaries import DailySummary
+from ..pacing import windows
 from ..paging import AsyncListing, ByOffset
 from ..retry import Retrier, RetryPolicy, Timeout
 
-# The server counts them with the reads of conversations.
 _DAILY_SUMMARIES = Collection(
     "daily_summaries",
     "/v1/dev/user/daily-summaries",
     "Daily summary",
     DailySummary,
-    reads=window("GET", "/v1/dev/user/conversations"),
+    reads=windows("GET", "/v1/dev/user/daily-summaries")[0],
 )
 
 _LARGEST_PAGE = 100

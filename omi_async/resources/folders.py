@@ -1,13 +1,13 @@
 """The folders resource."""
 
-from .._protocol.collection import Collection, rows, window
+from .._protocol.collection import Collection, rows
 from .._protocol.request import Request, builder
 from ..models.folders import Folder
+from ..pacing import windows
 from ..retry import Retrier, RetryPolicy, Timeout
 
-# The server counts a read of folders with the reads of conversations.
 _FOLDERS = Collection(
-    "folders", "/v1/dev/user/folders", "Folder", Folder, reads=window("GET", "/v1/dev/user/conversations")
+    "folders", "/v1/dev/user/folders", "Folder", Folder, reads=windows("GET", "/v1/dev/user/folders")[0]
 )
 
 

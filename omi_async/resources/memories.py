@@ -15,13 +15,14 @@ from .._protocol.request import Request, builder
 from ..bulk import AsyncBulk, start
 from ..models.bulk import BulkProgress
 from ..models.memories import Memory, MemoryCategory, MemoryMatch, NewMemory
-from ..models.shared import Deletion, Model
+from ..models.shared import Deletion, Model, kept
+from ..pacing import windows
 from ..paging import AsyncListing, ByOffset
 from ..retry import Retrier, RetryPolicy, Timeout
 
 _MEMORIES = Collection("memories", "/v1/dev/user/memories", "Memory", Memory, needs_grant=True)
 
-_BATCH_WINDOW = f"{_MEMORIES.writes} in batches"  # the server counts them apart
+_BATCH_WINDOWS = windows("POST", _MEMORIES.of("batch"))
 
 _CONTENT_LENGTH = 500  # characters
 _VISIBILITIES = ("public", "private")
@@ -38,7 +39,7 @@ class MemoryUpdate(Model):
     memory_id: str
     content: str | None = attrs.field(default=None, kw_only=True, repr=False)
     visibility: Literal["public", "private"] | None = attrs.field(default=None, kw_only=True)
-    tags: Iterable[str] | None = attrs.field(default=None, kw_only=True, repr=False)
+    tags: tuple[str, ...] | None = attrs.field(default=None, kw_only=True, repr=False, converter=kept)
     category: MemoryCategory | str | None = attrs.field(default=None, kw_only=True)
 
 
@@ -97,7 +98,7 @@ def create_memories(memories: Iterable[NewMemory]) -> Request[tuple[Memory, ...]
         part(_Batch, "memories", count=len(fields)),
         effect="repeatable",
     )
-    request.windows = (_BATCH_WINDOW,)
+    request.windows = _BATCH_WINDOWS
     request.slow = any(memory.category is None for memory in taken)
     return request
 

@@ -26,6 +26,7 @@ from .words import (
     Problem,
     count,
     exit_code,
+    usage,
     why_stopped,
     worth_another_run,
 )
@@ -65,6 +66,8 @@ def perform(
     with voice, Interrupts(voice) as interrupts:
         try:
             where = server(sandbox=options.sandbox, base_url=options.base_url, proxy=options.proxy)
+            if options.sandbox and options.journal is not None:
+                raise usage("--sandbox takes no --journal: its server and all that is done there end with the command.")
             items = gather(action, options.source, ids, conversation_id, title)
             if options.dry_run:
                 return _rehearse(action, items, where, voice)

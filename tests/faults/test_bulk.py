@@ -298,7 +298,7 @@ async def test_input_that_fails_to_clean_up(
             async with first:
                 pass
         try:
-            async with Job(client, operation, items(operation, 3), journal=journal) as job:
+            async with Job(client, operation, items(operation, 100), journal=journal) as job:
                 await job.rest()
         finally:
             await first.let_go_of_journal()
@@ -952,8 +952,8 @@ async def test_disk_full(side: Side, tmp_path: Path, monkeypatch: pytest.MonkeyP
     opened = Journal._open
     full = True
 
-    def small(self: Journal, job: str) -> None:
-        opened(self, job)
+    def small(self: Journal, job: str, server: str | None) -> None:
+        opened(self, job, server)
         if full:
             (pages,) = self._connection.execute("PRAGMA page_count").fetchone()
             self._connection.execute(f"PRAGMA max_page_count = {pages + 2}")

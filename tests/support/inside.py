@@ -1,5 +1,6 @@
 """Names inside the packages that several tests need, in one place: where they move to, this file follows."""
 
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from omi_async._late import Room
 from omi_async._protocol import collection, convert, meaning
 from omi_async._protocol.convert import Unreadable, parse, structure
 from omi_async._protocol.meaning import clean, read, retry_after, says_missing
-from omi_async._protocol.raw import raw
+from omi_async._protocol.raw import raw as _raw
 from omi_async._protocol.request import Answer, Refusal, Request
 from omi_async._wire import connection, direct, session
 from omi_async._wire import transport as _transport
@@ -61,6 +62,8 @@ from omi_async.resources.memories import (
 )
 from omi_sync import OmiClient
 from omi_sync import _bridge as bridge
+
+raw = functools.partial(_raw, windows=pacing.windows)
 
 __all__ = [
     "LATE_NAMES",

@@ -780,3 +780,15 @@ def test_reading_is_refused(say: Say, sandbox: Sandbox) -> None:
         said = say("list", "--json")
         assert (code, "") == (said.code, said.out)
         assert ["error", "detail"] == list(said.told[-1])
+
+
+@pytest.mark.scenario(340)
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_rehearsal_with_a_journal(say: Say, sandbox: Sandbox, tmp_path: Path, dry: list[str]) -> None:
+    """The command's own sandbox ends with it: no journal is made of what is done there."""
+    journal = tmp_path / "job.db"
+    said = say("hide", "conv_noise", "--sandbox", "--journal", str(journal), *dry)
+    assert (1, "") == (said.code, said.out)
+    assert "--sandbox takes no --journal" in said.err
+    assert not journal.exists()
+    assert [] == sandbox.requests

@@ -4,7 +4,7 @@ import asyncio
 import copy
 import json
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from enum import Enum
 from types import NoneType, UnionType
@@ -65,7 +65,7 @@ def sample(kind: Any) -> Any:
     if origin in (Union, UnionType):
         others = [each for each in arguments if each not in (NoneType, str)]
         return sample(others[-1] if others else str)
-    if origin in (tuple, Iterable):
+    if origin is tuple:
         return (sample(arguments[0]), sample(arguments[0]))
     if origin is dict:
         return {"content-type": "text/plain"}
