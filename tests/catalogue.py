@@ -298,6 +298,16 @@ SCENARIOS: dict[int, tuple[str, str | None]] = {
     314: ("which server a deletion would reach", None),
     315: ("another tool's variable names the server", None),
     316: ("a wait that cannot be told of", None),
+    # Answers that look like others
+    360: ("a conflict after a part of the change", None),
+    361: ("460 and 499: something in between did not wait", None),
+    362: ("any object in place of a search's results", None),
+    363: ("a text repeated in a URL, escaped, in capitals, or cut", None),
+    364: ("a whole number repeated as a float", None),
+    365: ("a key given for a path, a filter or a name", None),
+    366: ("a record under a new id after the change", None),
+    367: ("a time zone that there is not", None),
+    368: ("a missing scope that the request names", None),
 }
 
 
