@@ -302,7 +302,7 @@ SCENARIOS: dict[int, tuple[str, str | None]] = {
     360: ("a conflict after a part of the change", None),
     361: ("460 and 499: something in between did not wait", None),
     362: ("any object in place of a search's results", None),
-    363: ("a text repeated in a URL, escaped, in capitals, or cut", None),
+    363: ("a text repeated within a URL, escaped, or cut", None),
     364: ("a whole number repeated as a float", None),
     365: ("a key given for a path, a filter or a name", None),
     366: ("a record under a new id after the change", None),
