@@ -304,7 +304,7 @@ SCENARIOS: dict[int, tuple[str, str | None]] = {
     362: ("any object in place of a search's results", None),
     363: ("a text repeated within a URL, escaped, or cut", None),
     364: ("a whole number repeated as a float", None),
-    365: ("a key given for a path, a filter or a name", None),
+    365: ("a key given for a path, filter or name", None),
     366: ("a record under a new id after the change", None),
     367: ("a time zone that there is not", None),
     368: ("a missing scope that the request names", None),
