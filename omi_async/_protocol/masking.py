@@ -47,11 +47,11 @@ class Mask:
         # By their beginnings, which makes looking for a thousand texts as quick as looking for one.
         self._short: dict[str, list[str]] = {}
         self._long: dict[str, list[str]] = {}
-        for text in self._said:
+        for text in {text[:_LOOKED_AT] for text in self._said}:
             if len(text) < _BEGINNING:
                 self._short.setdefault(_lowered(text[:_SHORTEST]), []).append(_lowered(text))
             else:
-                self._long.setdefault(_lowered(text[:_BEGINNING]), []).append(text[:_LOOKED_AT])
+                self._long.setdefault(_lowered(text[:_BEGINNING]), []).append(text)
 
     def _collect(self, value: object) -> None:
         match value:
