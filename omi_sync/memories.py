@@ -143,8 +143,9 @@ class Memories:
         several whose outcome is unknown may be done in part.
 
         Raises `NotFoundError`, `PaymentRequiredError` for a locked memory, and `ConflictError` for one that the server
-        does not let anybody change. On accounts with the newest storage a new `content` may give the memory a new id:
-        after such an update the outcome of a `NotFoundError` is unknown.
+        does not let anybody change. On accounts with the newest storage a new `content` may give the memory a new id.
+        After such an update the outcome of a `NotFoundError` or a `ConflictError` is unknown, and an answer with
+        another id is a `ResponseError` that is not tried again.
 
         Source: https://docs.omi.me (updateMemory) and observed behaviour.
         """

@@ -317,6 +317,16 @@ SCENARIOS: dict[int, tuple[str, str | None]] = {
     345: ("a journal of more items than the input has", None),
     346: ("client.request in a window that a method knows", None),
     347: ("Ctrl-C while an outcome is taken", None),
+    # Answers that look like others
+    360: ("a conflict after a part of the change", None),
+    361: ("460 and 499: something in between did not wait", None),
+    362: ("any object in place of a search's results", None),
+    363: ("a text repeated within a URL, escaped, or cut", None),
+    364: ("a whole number repeated as a float", None),
+    365: ("a key given for a path, filter or name", None),
+    366: ("a record under a new id after the change", None),
+    367: ("a time zone that there is not", None),
+    368: ("a missing scope that the request names", None),
 }
 
 

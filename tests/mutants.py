@@ -68,6 +68,7 @@ _RESOURCES = "tests/unit/test_resources.py::"
 _BULK = "tests/faults/test_bulk.py::"
 _JOURNAL = "tests/unit/test_journal.py::"
 _REPORTS = "tests/faults/test_field_reports.py::"
+_STRANGER = "tests/faults/test_strange_answers.py::"
 _THREADS = "tests/process/test_threads.py::"
 
 _SESSION = "--through-session "
@@ -183,6 +184,42 @@ MUTANTS: list[Mutant] = [
             f"{_STATUSES}test_too_late_or_too_early {_PROTOCOL}test_every_status",
         ),
         (
+            "a 499 taken for a refusal",
+            "case 408 | 425 | 460 | 499:",
+            "case 408 | 425 | 460:",
+            f"{_STRANGER}test_nobody_waited_for_the_answer",
+        ),
+        (
+            "a 460 taken for a refusal",
+            "case 408 | 425 | 460 | 499:",
+            "case 408 | 425 | 499:",
+            f"{_STRANGER}test_nobody_waited_for_the_answer",
+        ),
+        (
+            "a change done by any 2xx",
+            "    done(answer, 200, 201)\n",
+            "",
+            f"{_STATUSES}test_other_2xx",
+        ),
+        (
+            "a conflict after a new text taken for a refusal",
+            "elif status in (404, 409) and request.may_change_id:",
+            "elif status == 404 and request.may_change_id:",
+            f"{_STRANGER}test_a_conflict_after_a_new_text",
+        ),
+        (
+            "a missing record after a new text taken for a refusal",
+            "elif status in (404, 409) and request.may_change_id:",
+            "elif status == 409 and request.may_change_id:",
+            "tests/unit/test_resources.py::test_a_memory_that_may_have_moved",
+        ),
+        (
+            "the scope read after masking",
+            "_SCOPE.search(raw) if isinstance(raw, str)",
+            "_SCOPE.search(detail) if isinstance(detail, str)",
+            f"{_STRANGER}test_the_scope_is_not_masked",
+        ),
+        (
             "a 429 taken for unknown",
             '_Meaning(RateLimitError, "not_applied", retryable=True)',
             '_Meaning(RateLimitError, "unknown", retryable=True)',
@@ -293,7 +330,9 @@ MUTANTS: list[Mutant] = [
             "since = datetime",
             f"{_RETRY_AFTER}test_date",
         ),
-        # What is private
+    ),
+    *_of(
+        "omi_async/_protocol/masking.py",
         (
             "the key repeated in an error",
             r'text = _KEY.sub(r"omi_\1_***", text[: 4 * limit])',
@@ -302,32 +341,68 @@ MUTANTS: list[Mutant] = [
         ),
         (
             "the request's own words repeated in an error",
-            'text = text.replace(secret, "***")',
-            "pass",
+            "            self._collect(parse(request.body))\n",
+            "            pass\n",
             f"{_PROTOCOL}test_repeated_words",
         ),
         (
             "the request's own numbers repeated in an error",
-            "                collect(repr(value))\n",
+            "                self._add(*_forms(repr(value)))\n",
             "                pass\n",
             f"{_PROTOCOL}test_repeated_numbers",
         ),
         (
             "the query repeated in an error",
-            "    collect([value for _, value in parse_qsl(urlsplit(request.path).query)])\n",
-            "",
-            f"{_PROTOCOL}test_repeated_words",
+            "            self._add(value, *_forms(value))\n",
+            "            pass\n",
+            f"{_PROTOCOL}test_repeated_words {_STRANGER}test_repeated_in_any_form",
         ),
         (
-            "the shorter of two words masked first",
-            "sorted(found, key=len, reverse=True)",
-            "sorted(found, key=len)",
-            f"{_REPORTS}test_a_word_within_another_is_masked",
+            "whole numbers masked as they were sent alone",
+            'return (whole[1], f"{whole[1]}.0") if whole else (number,)',
+            "return (number,)",
+            f"{_STRANGER}test_repeated_whole_numbers",
+        ),
+        (
+            "the rest of a longer text shown behind a shorter one",
+            "end = max(end, stop)",
+            "end = stop",
+            f"{_STRANGER}test_texts_within_texts",
+        ),
+        (
+            "texts within a URL shown",
+            'if "%" in view.text:',
+            "if False:",
+            f"{_STRANGER}test_repeated_in_any_form",
+        ),
+        (
+            "texts within a query shown",
+            'if "+" in view.text:',
+            "if False:",
+            f"{_STRANGER}test_repeated_in_any_form",
+        ),
+        (
+            "escaped texts shown",
+            r'if "\\" in text:',
+            "if False:",
+            f"{_STRANGER}test_repeated_in_any_form",
+        ),
+        (
+            "texts in capitals shown",
+            "text = _lowered(view.text)",
+            "text = view.text",
+            f"{_STRANGER}test_repeated_in_any_form",
+        ),
+        (
+            "the beginning of a text shown",
+            "_BEGINNING = 20",
+            "_BEGINNING = 21",
+            f"{_STRANGER}test_a_beginning_is_masked",
         ),
         (
             "words that say nothing masked",
-            "_SHORTEST_SECRET = 4",
-            "_SHORTEST_SECRET = 3",
+            "_SHORTEST = 4",
+            "_SHORTEST = 3",
             f"{_PROTOCOL}test_short_words_are_not_masked",
         ),
     ),
@@ -347,10 +422,22 @@ MUTANTS: list[Mutant] = [
             f"{_STATUSES}test_success_of_another_kind",
         ),
         (
-            "202 confirmed",
-            "confirmed=answer.status != 202",
-            "confirmed=True",
+            "a deletion done by any 2xx",
+            "    done(answer, 200, 204)\n",
+            "",
             f"{_STATUSES}test_other_2xx",
+        ),
+        (
+            "a deletion done by a 201",
+            "done(answer, 200, 204)",
+            "done(answer, 200, 201, 204)",
+            f"{_STATUSES}test_other_2xx",
+        ),
+        (
+            "another id asked for again where the change gives one",
+            "retryable=not may_change_id,",
+            "",
+            f"{_STRANGER}test_another_id_after_a_new_text",
         ),
         (
             "nothing taken for a success",
@@ -367,6 +454,18 @@ MUTANTS: list[Mutant] = [
     ),
     *_of(
         "omi_async/_protocol/arguments.py",
+        (
+            "keys sent as names and filters",
+            "if _WHOLE_KEY.search(value):",
+            "if False:",
+            f"{_STRANGER}test_a_key_in_the_wrong_place",
+        ),
+        (
+            "names that begin like a key refused",
+            r"_[^\s/]{16}",
+            "_",
+            f"{_STRANGER}test_what_only_looks_like_a_key",
+        ),
         (
             "ids may climb",
             'A-Za-z0-9_-][A-Za-z0-9._~-]{0,127}")',
@@ -426,6 +525,12 @@ MUTANTS: list[Mutant] = [
     ),
     *_of(
         "omi_async/_protocol/raw.py",
+        (
+            "a path with a key sent",
+            '    arguments.check_no_key(path, "path")\n',
+            "",
+            f"{_STRANGER}test_a_key_in_the_wrong_place",
+        ),
         (
             "NaN and infinity sent",
             "if isinstance(value, float) and not isfinite(value):",
@@ -567,7 +672,22 @@ MUTANTS: list[Mutant] = [
         ),
     ),
     *_of(
+        "omi_async/resources/memories.py",
+        (
+            "any object taken for nothing found",
+            "    items: tuple[MemoryMatch, ...]\n",
+            "    items: tuple[MemoryMatch, ...] = ()\n",
+            f"{_STRANGER}test_nothing_found",
+        ),
+    ),
+    *_of(
         "omi_async/resources/conversations.py",
+        (
+            "zones refused where there are none to know",
+            ' and _is_zone("America/New_York"))',
+            ")",
+            "tests/unit/test_resources.py::test_zones",
+        ),
         (
             "one window for reads of every kind",
             '_TRANSCRIPT_WINDOWS = windows("GET", f"{_CONVERSATIONS.path}?include_transcript=true")',

@@ -25,6 +25,7 @@ LARGEST_INTEGER = 2**53  # what every reader of JSON keeps exact
 _ID = re.compile(r"(?!__.*__$)(?!(?i:omi_(dev|mcp)_))[A-Za-z0-9_-][A-Za-z0-9._~-]{0,127}")
 
 _KEY = re.compile(r"omi_(dev|mcp)_", re.IGNORECASE)
+_WHOLE_KEY = re.compile(r"omi_(dev|mcp)_[^\s/]{16}", re.IGNORECASE)
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -86,6 +87,19 @@ def text(value: str, name: str, *, longest: int | None = None, strip: bool = Fal
     return plain
 
 
+def word(value: str, name: str, *, longest: int | None = None, strip: bool = False) -> str:
+    """Accept text that names or finds something, unlike what people write: it contains no key."""
+    plain = text(value, name, longest=longest, strip=strip)
+    check_no_key(plain, name)
+    return plain
+
+
+def check_no_key(value: str, name: str) -> None:
+    """Refuse a text with a key in it, such as a path or a filter, which logs and errors show."""
+    if _WHOLE_KEY.search(value):
+        raise refused(f"{name} contains a key; a key is never sent or shown as anything else.")
+
+
 def check_length(length: int, name: str, longest: int) -> None:
     """Refuse a text of more characters."""
     if length > longest:
@@ -97,8 +111,8 @@ def _is_seen(character: str) -> bool:
 
 
 def texts(**values: str | None) -> dict[str, object]:
-    """The fields of those texts that were given."""
-    return {name: text(value, name) for name, value in values.items() if value is not None}
+    """The fields of those texts that were given, none of which people write."""
+    return {name: word(value, name) for name, value in values.items() if value is not None}
 
 
 def flag(value: bool, name: str) -> bool:
@@ -158,21 +172,23 @@ def many(values: Iterable[T], name: str, *, largest: int, what: str) -> tuple[T,
     return taken
 
 
-def listed(values: Iterable[str], name: str, *, largest: int | None = None) -> tuple[str, ...]:
-    """Accept any number of texts, none as well."""
+def listed(
+    values: Iterable[str], name: str, *, largest: int | None = None, check: Callable[[str, str], str] = text
+) -> tuple[str, ...]:
+    """Accept any number of texts, none as well, each of which `check` accepts."""
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
         raise TypeError(f"{name} must be an iterable of str, not {kind(values)}")
     taken = tuple(values if largest is None else islice(values, largest + 1))
     if largest is not None and len(taken) > largest:
         raise refused(f"{name} must be at most {largest}.")
-    return tuple([text(value, f"{name}[{position}]") for position, value in enumerate(taken)])
+    return tuple([check(value, f"{name}[{position}]") for position, value in enumerate(taken)])
 
 
 def words(values: Iterable[str], name: str) -> str:
     """Accept words that are sent as one text, joined by commas."""
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
         raise TypeError(f"{name} must be an iterable of {name}, not {kind(values)}")
-    taken = [text(value, f"{name}[{position}]") for position, value in enumerate(values)]
+    taken = [word(value, f"{name}[{position}]") for position, value in enumerate(values)]
     if not taken:  # the server takes that for no restriction, and would list everything
         raise refused(f"{name} must name at least one; None does not restrict them.")
     if any(re.search(r"[,\s]", word) for word in taken):

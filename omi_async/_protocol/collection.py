@@ -9,7 +9,7 @@ import attrs
 from ..models.shared import Deletion
 from . import arguments
 from .convert import Unreadable, encode, parse_carefully
-from .meaning import checked, structured, unreadable
+from .meaning import checked, done, structured, unreadable
 from .request import Answer, Effect, Request
 
 T = TypeVar("T")
@@ -97,16 +97,27 @@ class Collection(Generic[T]):
             needs_grant=self.needs_grant,
         )
 
-    def update(self, record_id: str, fields: Mapping[str, object], *, cleared: Iterable[str] = ()) -> Request[T]:
-        """Change fields of a record. `cleared` names what the answer must show as None, as `due_at` or `metric.min`."""
+    def update(
+        self,
+        record_id: str,
+        fields: Mapping[str, object],
+        *,
+        cleared: Iterable[str] = (),
+        may_change_id: bool = False,
+    ) -> Request[T]:
+        """Change fields of a record. `cleared` names what the answer must show as None, as `due_at` or `metric.min`.
+
+        Where the change may give the record a new id, an answer with another one is not asked for again.
+        """
         return Request(
             f"{self.name}.update",
             "PATCH",
             self.of(record_id),
-            record(self.model, record_id, tuple(cleared)),
+            record(self.model, record_id, tuple(cleared), may_change_id=may_change_id),
             (self.writes,),
             encode(fields),
             missing=self.missing,
+            may_change_id=may_change_id,
             needs_grant=self.needs_grant,
         )
 
@@ -138,9 +149,11 @@ def value(model: type[T]) -> Callable[[Answer], T]:
     return functools.partial(_value, model)
 
 
-def record(model: type[T], record_id: str, cleared: tuple[str, ...] = ()) -> Callable[[Answer], T]:
+def record(
+    model: type[T], record_id: str, cleared: tuple[str, ...] = (), *, may_change_id: bool = False
+) -> Callable[[Answer], T]:
     """Read the record that was asked for, and no other, with nothing left of what was to be cleared."""
-    return functools.partial(_record, model, record_id, cleared)
+    return functools.partial(_record, model, record_id, cleared, may_change_id)
 
 
 def rows(model: type[T]) -> Callable[[Answer], tuple[T, ...]]:
@@ -175,10 +188,15 @@ def _part(model: Any, name: str, count: int | None, answer: Answer) -> Any:
     return found
 
 
-def _record(model: Any, record_id: str, cleared: tuple[str, ...], answer: Answer) -> Any:
+def _record(model: Any, record_id: str, cleared: tuple[str, ...], may_change_id: bool, answer: Answer) -> Any:
     found = structured(answer, model)
     if found.id != record_id:
-        raise unreadable(answer, "the server answered with another record than the one asked for.", path="$.id")
+        raise unreadable(
+            answer,
+            "the server answered with another record than the one asked for.",
+            path="$.id",
+            retryable=not may_change_id,
+        )
     for name in cleared:
         left = functools.reduce(lambda value, part: getattr(value, part, None), name.split("."), found)
         if left is not None:
@@ -190,6 +208,7 @@ def _record(model: Any, record_id: str, cleared: tuple[str, ...], answer: Answer
 
 def _deletion(record_id: str, answer: Answer) -> Deletion:
     # The API answered an empty 204 for a while. An empty body with any other status is not its answer.
+    done(answer, 200, 204)
     if answer.body or answer.status != 204:
         success = checked(answer, _success, parse_carefully)
         if not success:
@@ -199,8 +218,7 @@ def _deletion(record_id: str, answer: Answer) -> Deletion:
                 path="$.success",
                 retryable=False,
             )
-    # 202 means accepted, which is not done.
-    return Deletion(id=record_id, confirmed=answer.status != 202)
+    return Deletion(id=record_id, confirmed=True)
 
 
 def _success(document: Any) -> bool:

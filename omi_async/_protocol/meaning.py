@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from multidict import MultiMapping
 
@@ -34,18 +34,14 @@ from ..errors import (
     ValidationIssue,
 )
 from .convert import Unreadable, parse, structure
+from .masking import Mask, clean
 from .request import Answer, Request
 
 T = TypeVar("T")
 
-_TEXT_LIMIT = 200  # characters of the server's text that an error shows
-
 _RETRY_AFTER_CEILING = 31 * 86400.0  # seconds; the server's longest window is an hour
 
 _LONGEST_WINDOW = 86400.0  # seconds; a reset further away than a day is no reset of this server
-
-# A key must not come back through an error text, even if the server repeats it.
-_KEY = re.compile(r"omi_(dev|mcp)_\S+", re.IGNORECASE)
 
 _NO_SUCH_ROUTE = "Not Found"  # the router's own word for a path that no operation has
 
@@ -53,7 +49,7 @@ _NO_GRANT = "The key lacks a grant that newer keys have: a new key cures it."
 
 _NOT_THE_KEY = "This call is made with the ID token, not with the key: the user has to sign in again."
 
-_SHORTEST_SECRET = 4  # characters; a shorter text or number of the request may stand in the server's words by chance
+_SCOPE = re.compile(r"\bRequired scope: ([a-z_]{1,40}:(?:read|write))\b")
 
 
 class _Meaning(NamedTuple):
@@ -76,14 +72,15 @@ _REFUSALS: dict[int, type[StatusError]] = {
 def _meaning(status: int) -> _Meaning:
     """What a status other than 2xx says about the write, and whether the request is worth repeating.
 
-    429 comes from the limiter in front of the handler, and the other 4xx are the handler's refusals; 408 and
-    425 may come from something in between. A 5xx can follow the change that it could not report. The full table
-    is in docs/errors.md.
+    429 comes from the limiter in front of the handler, and the other 4xx are the handler's refusals. 408 and 425
+    may come from something in between, as do 460 and 499, with which load balancers and proxies note that they
+    stopped waiting for the API. A 5xx can follow the change that it could not report. The full table is in
+    docs/errors.md.
     """
     match status:
         case 429:
             return _Meaning(RateLimitError, "not_applied", retryable=True)
-        case 408 | 425:
+        case 408 | 425 | 460 | 499:
             return _Meaning(StatusError, "unknown", retryable=True)
         case _ if 400 <= status < 500:
             return _Meaning(_REFUSALS.get(status, StatusError), "not_applied", retryable=False)
@@ -109,8 +106,15 @@ def unreadable(answer: Answer, problem: str, *, path: str | None = None, retryab
     return error
 
 
+def done(answer: Answer, *statuses: int) -> None:
+    """Accept the statuses that say that something is done: 202 says that it may be, 206 that this is a part of it."""
+    if answer.status not in statuses:
+        raise unreadable(answer, f"the server answered {_phrase(answer.status)}, which does not say that it is done.")
+
+
 def structured(answer: Answer, model: type[T]) -> T:
     """The answer's JSON as a model; an empty body is none."""
+    done(answer, 200, 201)
     try:
         return structure(parse(answer.body), model)
     except Unreadable as failure:
@@ -156,14 +160,16 @@ def _error(request: Request[Any], answer: Answer) -> OmiError:
         return unreadable(answer, f"the server answered {_phrase(status)}{target}.", retryable=False)
     document = _document(answer.body)
     raw = document.get("detail")
-    detail = _detail(raw, _secrets(request))
+    mask = Mask(request)
+    issues = _issues(raw, mask)
+    detail = _detail(raw, issues, mask)
     own = _speaks(request, status, document)
     if not own:
         # Whatever refuses in front of the API has not let the write through. But it knows nothing of the record.
         retryable = status != 407  # a proxy that wants a password wants it every time
     elif status == 404 and raw == _NO_SUCH_ROUTE:
         kind = RouteNotFoundError
-    elif status == 404 and request.may_change_id:
+    elif status in (404, 409) and request.may_change_id:
         outcome = "unknown"
     elif status == 503 and isinstance(detail, dict) and detail.get("retryable") is False:
         retryable = False
@@ -181,9 +187,10 @@ def _error(request: Request[Any], answer: Answer) -> OmiError:
     )
     match error:
         case UnprocessableEntityError():
-            error.errors = _issues(raw, _secrets(request))
+            error.errors = issues
         case PermissionDeniedError():
-            scope = re.search(r"scope: ([a-z_]+:[a-z]+)", detail) if isinstance(detail, str) else None
+            # In the API's own text, which masking would spoil where the request has one of its words.
+            scope = _SCOPE.search(raw) if isinstance(raw, str) else None
             error.required_scope = scope[1] if scope else None
             # A fence around the whole account tells whether to try again; a missing grant does not.
             if request.needs_grant and isinstance(detail, dict) and "retryable" not in detail:
@@ -232,13 +239,6 @@ def _phrase(status: int) -> str:
         return str(status)
 
 
-def clean(text: str, limit: int = _TEXT_LIMIT) -> str:
-    """Make text from the wire fit to be shown: no key, nothing unprintable, not long."""
-    text = _KEY.sub(r"omi_\1_***", text[: 4 * limit])
-    text = "".join([character if character.isprintable() else "?" for character in text])
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."
-
-
 def _redirect_target(location: str | None) -> str:
     if not location:
         return ""
@@ -260,73 +260,25 @@ def _document(body: bytes) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _secrets(request: Request[Any]) -> tuple[str, ...]:
-    """The texts and numbers of the request, which the server may repeat and an error must not show, longest first."""
-    found: set[str] = set()
-
-    def collect(value: object) -> None:
-        match value:
-            case str() if len(value) >= _SHORTEST_SECRET:
-                found.update((value, value.strip()))
-            case dict():
-                for each in value.values():
-                    collect(each)
-            case list():
-                for each in value:
-                    collect(each)
-            case int() | float() if type(value) is not bool:
-                collect(repr(value))
-
-    if request.body is not None:
-        collect(parse(request.body))
-    collect([value for _, value in parse_qsl(urlsplit(request.path).query)])
-    if request.authorization is not None:
-        collect(request.authorization().removeprefix("Bearer "))
-    return tuple(sorted(found, key=len, reverse=True))
-
-
-def _detail(raw: object, secrets: tuple[str, ...]) -> Detail:
+def _detail(raw: object, issues: tuple[ValidationIssue, ...], mask: Mask) -> Detail:
     if isinstance(raw, str):
-        return _masked(raw, secrets)
+        return mask.text(raw)
     if isinstance(raw, dict):
-        return {_masked(name, secrets): _clean_value(value, secrets) for name, value in raw.items()}
-    issues = _issues(raw, secrets)
+        return {mask.text(name): mask.value(value) for name, value in raw.items()}
     if issues:
         return clean("; ".join(f"{'.'.join(map(str, issue.loc))}: {issue.msg}" for issue in issues))
     return None
 
 
-def _masked(text: str, secrets: tuple[str, ...]) -> str:
-    for secret in secrets:
-        text = text.replace(secret, "***")
-    return clean(text)
-
-
-def _clean_value(value: object, secrets: tuple[str, ...], depth: int = 4) -> object:
-    match value:
-        case str():
-            return _masked(value, secrets)
-        case dict() if depth:
-            return {_masked(name, secrets): _clean_value(each, secrets, depth - 1) for name, each in value.items()}
-        case list() if depth:
-            return [_clean_value(each, secrets, depth - 1) for each in value]
-        case dict() | list():
-            return "..."
-        case int() | float() if type(value) is not bool and repr(value) in secrets:
-            return "***"
-        case _:
-            return value
-
-
-def _issues(raw: object, secrets: tuple[str, ...]) -> tuple[ValidationIssue, ...]:
+def _issues(raw: object, mask: Mask) -> tuple[ValidationIssue, ...]:
     """FastAPI's list, without `input` and `ctx`: they repeat what was sent."""
     issues = []
     for entry in raw if isinstance(raw, list) else ():
         match entry:
             case {"loc": list(loc), "msg": str(msg), "type": str(code)}:
-                where = tuple([_masked(part, secrets) if isinstance(part, str) else part for part in loc])
+                where = tuple([mask.text(part) if isinstance(part, str) else part for part in loc])
                 if all(type(part) in (str, int) for part in where):
-                    issues.append(ValidationIssue(loc=where, msg=_masked(msg, secrets), type=_masked(code, secrets)))
+                    issues.append(ValidationIssue(loc=where, msg=mask.text(msg), type=mask.text(code)))
     return tuple(issues)
 
 

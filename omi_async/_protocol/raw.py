@@ -38,6 +38,7 @@ def raw(
         raise refused(
             "path must begin with /v1/ and be made of plain segments: no host, no percent sign, no query (use params)."
         )
+    arguments.check_no_key(path, "path")
     if method == "GET" and document is not None:
         raise refused("a GET takes params, no json.")
     repeat = arguments.flag(repeatable, "repeatable")
@@ -63,6 +64,8 @@ def _params(params: Mapping[str, str | float] | None) -> dict[str, str]:
         if not isinstance(name, str) or not isinstance(value, (str, int, float)):
             raise TypeError("params must have names that are str and values that are str, int, float or bool")
         texts[str.__str__(name)] = _param(value)
+    for each in (*texts, *texts.values()):
+        arguments.check_no_key(each, "params")
     return texts
 
 

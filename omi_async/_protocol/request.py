@@ -43,7 +43,8 @@ class Request(Generic[T]):
     result_if_missing: Callable[[], T] | None = attrs.field(default=None, repr=False)
     """The result if the record is found missing after an attempt that may have removed it."""
     may_change_id: bool = False
-    """The change may give the record a new id. Then the server, which looks for the old one, misses it afterwards."""
+    """The change may give the record a new id. Then the server, which goes on with the old one, misses it afterwards,
+    or refuses to change it."""
     still_running_on_409: bool = False
     """A conflict after an unanswered attempt means that the server is still working on that attempt."""
     slow: bool = False

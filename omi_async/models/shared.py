@@ -51,8 +51,7 @@ class Deletion(Model):
     id: str
     confirmed: bool
     """True: the server said that it deleted the record. False: an attempt stayed unanswered and the next one found
-    nothing, or the server only accepted the wish (202). Gone either way; who removed it, or whether it ever existed,
-    cannot be known."""
+    nothing. The record is gone; who removed it, or whether it ever existed, cannot be known."""
 
 
 @attrs.frozen(kw_only=True, slots=False)

@@ -4,6 +4,7 @@ import functools
 import os
 import re
 import uuid
+import zoneinfo
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Literal
@@ -130,7 +131,7 @@ def conversation_pages(
     if categories is not None:
         filters["categories"] = arguments.words(categories, "categories")
     if folder_id is not None:
-        filters["folder_id"] = arguments.text(folder_id, "folder_id")
+        filters["folder_id"] = arguments.word(folder_id, "folder_id")
     if starred is not None:
         filters["starred"] = "true" if arguments.flag(starred, "starred") else "false"
     usual = _USUAL_PAGE
@@ -169,7 +170,7 @@ def create_conversation(
     """Build the request of `create`."""
     fields: dict[str, object] = {"text": arguments.text(text, "text", longest=_TEXT_LENGTH)}
     if text_source is not None:
-        fields["text_source"] = arguments.text(text_source, "text_source")
+        fields["text_source"] = arguments.word(text_source, "text_source")
         if fields["text_source"] not in _TEXT_SOURCES:
             raise refused(f"text_source must be one of {', '.join(_TEXT_SOURCES)}.")
     fields |= arguments.texts(text_source_spec=text_source_spec, language=language)
@@ -211,7 +212,7 @@ def create_conversation_from_segments(
                 arguments.many(segments, "segments", largest=_MOST_SEGMENTS, what="NewTranscriptSegment")
             )
         ],
-        "client_session_id": arguments.text(session, "client_session_id", longest=_SESSION_ID_LENGTH),
+        "client_session_id": arguments.word(session, "client_session_id", longest=_SESSION_ID_LENGTH),
     }
     fields |= arguments.texts(
         source=source,
@@ -248,8 +249,9 @@ def create_conversation_from_segments(
 @builder
 def ask(question: str, limit: int, timezone: str) -> Request[ConversationAnswer]:
     """Build the request of `ask`."""
-    zone = arguments.text(timezone, "timezone", longest=_ZONE_LENGTH, strip=True)
-    if not _ZONE.fullmatch(zone):
+    zone = arguments.word(timezone, "timezone", longest=_ZONE_LENGTH, strip=True)
+    # One that every database has shows that this machine has one.
+    if not _ZONE.fullmatch(zone) or (not _is_zone(zone) and _is_zone("America/New_York")):
         raise refused("timezone must be an IANA name, such as Europe/Lisbon.")
     fields: dict[str, object] = {
         "question": arguments.text(question, "question", longest=_QUESTION_LENGTH),
@@ -262,6 +264,14 @@ def ask(question: str, limit: int, timezone: str) -> Request[ConversationAnswer]
     request.windows = windows("POST", _ASK)
     request.slow = True
     return request
+
+
+def _is_zone(name: str) -> bool:
+    """Whether this machine knows a time zone. It knows none but UTC where it has no database of them."""
+    try:
+        return name == "UTC" or zoneinfo.ZoneInfo(name) is not None
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        return False
 
 
 def _times(started_at: datetime | None, finished_at: datetime | None) -> dict[str, object]:
@@ -279,7 +289,7 @@ def _place(place: Geolocation) -> dict[str, object]:
     for name in ("google_place_id", "address", "location_type"):
         text = getattr(place, name)
         if text is not None:
-            fields[name] = arguments.text(text, f"geolocation.{name}")
+            fields[name] = arguments.word(text, f"geolocation.{name}")
     return fields
 
 
@@ -292,7 +302,7 @@ def _segment(segment: NewTranscriptSegment, name: str) -> dict[str, object]:
         raise refused(f"{name}.end must be after its start.")
     fields: dict[str, object] = {"text": arguments.text(segment.text, f"{name}.text"), "start": begin, "end": end}
     if segment.speaker is not None:
-        fields["speaker"] = arguments.text(segment.speaker, f"{name}.speaker")
+        fields["speaker"] = arguments.word(segment.speaker, f"{name}.speaker")
     if segment.speaker_id is not None:
         if type(segment.speaker_id) is not int:
             raise TypeError(f"{name}.speaker_id must be an int or None, not {arguments.kind(segment.speaker_id)}")
@@ -302,7 +312,7 @@ def _segment(segment: NewTranscriptSegment, name: str) -> dict[str, object]:
     if arguments.flag(segment.is_user, f"{name}.is_user"):
         fields["is_user"] = True
     if segment.person_id is not None:
-        fields["person_id"] = arguments.text(segment.person_id, f"{name}.person_id")
+        fields["person_id"] = arguments.word(segment.person_id, f"{name}.person_id")
     return fields
 
 

@@ -1,6 +1,6 @@
 """The goals resource: the requests it builds, and one short method for each operation."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -66,7 +66,7 @@ def create_goal(
     unit: str | None,
 ) -> Request[Goal]:
     """Build the request of `create`."""
-    metric = _metric(target_value, current_value, min_value, max_value, unit)
+    metric = _metric(arguments.optional, target_value, current_value, min_value, max_value, unit)
     if metric and target_value is None and goal_type is None:
         raise refused(f"target_value or goal_type must be given with {', '.join(metric)}, which the server drops else.")
     fields = {
@@ -75,20 +75,22 @@ def create_goal(
         "why_it_matters": arguments.optional(_long, why_it_matters, "why_it_matters"),
         "success_criteria": _criteria(success_criteria, "success_criteria") or None,
         "horizon_at": arguments.optional(arguments.moment, horizon_at, "horizon_at"),
-        "goal_type": arguments.optional(arguments.text, goal_type, "goal_type"),
+        "goal_type": arguments.optional(arguments.word, goal_type, "goal_type"),
         **metric,
     }
     return _GOALS.create({name: value for name, value in fields.items() if value is not None})
 
 
-def _metric(target: Any, current: Any, lowest: Any, highest: Any, unit: Any) -> dict[str, object]:
-    """The fields of the metric that were given."""
+def _metric(
+    check: Callable[..., object], target: Any, current: Any, lowest: Any, highest: Any, unit: Any
+) -> dict[str, object]:
+    """The fields of the metric that were given; `check` says whether those that can be cleared may be."""
     fields = {
         "target_value": arguments.optional(_value, target, "target_value"),
         "current_value": arguments.optional(_value, current, "current_value"),
-        "min_value": arguments.clearable(_value, lowest, "min_value"),
-        "max_value": arguments.clearable(_value, highest, "max_value"),
-        "unit": arguments.clearable(arguments.text, unit, "unit", longest=_UNIT_LENGTH),
+        "min_value": check(_value, lowest, "min_value"),
+        "max_value": check(_value, highest, "max_value"),
+        "unit": check(arguments.word, unit, "unit", longest=_UNIT_LENGTH),
     }
     least, most = fields["min_value"], fields["max_value"]
     if isinstance(least, float) and isinstance(most, float) and least > most:
@@ -139,7 +141,7 @@ def update_goal(
         "min_value": None,
         "max_value": None,
         "unit": None,
-        **_metric(target_value, current_value, min_value, max_value, unit),
+        **_metric(arguments.clearable, target_value, current_value, min_value, max_value, unit),
     }
     cleared = [place for name, place in _CLEARED.items() if given[name] is CLEAR]
     return _GOALS.update(record_id, arguments.changes(**given), cleared=cleared)

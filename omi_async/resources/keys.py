@@ -41,9 +41,9 @@ def list_keys(id_token: str) -> Request[tuple[ApiKey, ...]]:
 @builder
 def create_key(name: str, scopes: Iterable[str] | None, id_token: str) -> Request[CreatedApiKey]:
     """Build the request of `create`."""
-    fields: dict[str, object] = {"name": arguments.text(name, "name", strip=True)}
+    fields: dict[str, object] = {"name": arguments.word(name, "name", strip=True)}
     if scopes is not None:
-        fields["scopes"] = arguments.listed(scopes, "scopes")
+        fields["scopes"] = arguments.listed(scopes, "scopes", check=arguments.word)
     request: Request[CreatedApiKey] = _KEYS.write("create", _KEYS.path, fields, value(CreatedApiKey), effect="once")
     request.authorization = _authorization(id_token)
     return request

@@ -50,7 +50,7 @@ class _Batch:
 
 @attrs.frozen(kw_only=True, slots=False)
 class _Found:
-    items: tuple[MemoryMatch, ...] = ()
+    items: tuple[MemoryMatch, ...]
 
 
 # Requests
@@ -66,7 +66,7 @@ def memory_pages(categories: Iterable[MemoryCategory | str] | None, page_size: i
 @builder
 def search_memories(query: str, limit: int) -> Request[tuple[MemoryMatch, ...]]:
     """Build the request of `search`."""
-    asked = {"query": arguments.text(query, "query"), "limit": str(_checked_limit(limit))}
+    asked = {"query": arguments.word(query, "query"), "limit": str(_checked_limit(limit))}
     path = _MEMORIES.of("vector/search") + arguments.query(asked)
     return _MEMORIES.read("search", path, part(_Found, "items"))
 
@@ -112,15 +112,19 @@ def _new(memory: NewMemory, name: str) -> dict[str, object]:
 def _fields(content: Any, category: Any, visibility: Any, tags: Any, of: str) -> dict[str, object]:
     fields: dict[str, object] = {"content": _content(content, f"{of}content")}
     if category is not None:
-        fields["category"] = arguments.text(category, f"{of}category")
+        fields["category"] = arguments.word(category, f"{of}category")
     # The server takes any word for it, and reads most as private.
     fields["visibility"] = _visibility(visibility, f"{of}visibility")
-    fields["tags"] = arguments.listed(tags, f"{of}tags")
+    fields["tags"] = _tags(tags, f"{of}tags")
     return fields
 
 
 def _content(content: str, name: str) -> str:
     return arguments.text(content, name, longest=_CONTENT_LENGTH, strip=True)
+
+
+def _tags(tags: Iterable[str], name: str) -> tuple[str, ...]:
+    return arguments.listed(tags, name, check=arguments.word)
 
 
 def _visibility(visibility: str, name: str) -> str:
@@ -142,12 +146,10 @@ def update_memory(
     changes = arguments.changes(
         content=arguments.optional(_content, content, "content"),
         visibility=arguments.optional(_visibility, visibility, "visibility"),
-        tags=arguments.optional(arguments.listed, tags, "tags"),
-        category=arguments.optional(arguments.text, category, "category"),
+        tags=arguments.optional(_tags, tags, "tags"),
+        category=arguments.optional(arguments.word, category, "category"),
     )
-    request = _MEMORIES.update(record_id, changes)
-    request.may_change_id = content is not None
-    return request
+    return _MEMORIES.update(record_id, changes, may_change_id=content is not None)
 
 
 @builder
@@ -286,8 +288,9 @@ class AsyncMemories:
         several whose outcome is unknown may be done in part.
 
         Raises `NotFoundError`, `PaymentRequiredError` for a locked memory, and `ConflictError` for one that the server
-        does not let anybody change. On accounts with the newest storage a new `content` may give the memory a new id:
-        after such an update the outcome of a `NotFoundError` is unknown.
+        does not let anybody change. On accounts with the newest storage a new `content` may give the memory a new id.
+        After such an update the outcome of a `NotFoundError` or a `ConflictError` is unknown, and an answer with
+        another id is a `ResponseError` that is not tried again.
 
         Source: https://docs.omi.me (updateMemory) and observed behaviour.
         """

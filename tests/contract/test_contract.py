@@ -232,6 +232,10 @@ UNREAD = {"created_count", "returned_count", "archive_default_visible", "policy"
 """Fields around the records of an answer that no result tells."""
 
 
+NEEDED = {"items"}
+"""Fields that the API's file calls optional and the client asks for: an object without them is no answer."""
+
+
 @pytest.mark.parametrize("name", [name for name in REQUESTS if name != "revokeApiKey"])
 def test_answer(name: str) -> None:
     """The client reads an answer as it is stated, whole or with the required fields alone, and none that lacks one."""
@@ -243,10 +247,11 @@ def test_answer(name: str) -> None:
         body = json.dumps(document if row is schema else [document]).encode()
         return inside.read(REQUESTS[name], inside.Answer(int(status), body=body))
 
+    needed = {each: value for each, value in sample(row, full=True).items() if each in NEEDED}
     for full in (name != "updateActionItem", False):  # which is asked to clear a date
-        assert read(sample(row, full=full)) is not None
-    required = {each for each, field in fields(row).items() if field.required} - UNREAD
-    assert required or name.startswith("search_")
+        assert read({**sample(row, full=full), **needed}) is not None
+    required = {each for each, field in fields(row).items() if field.required or each in needed} - UNREAD
+    assert required
     for missing in required:
         with pytest.raises(ResponseError):
             read({each: value for each, value in sample(row, full=True).items() if each != missing})

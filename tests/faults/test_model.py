@@ -196,8 +196,8 @@ class _Machine(RuleBasedStateMachine):
                 assert before[0]
                 assert not after[0]
             case Deletion():
-                # Only the server's 202, or an attempt in doubt before, leaves it unconfirmed.
-                assert before[0] or sent > 1
+                # Only an attempt in doubt before leaves it unconfirmed.
+                assert sent > 1
                 assert not after[0]
             case _:
                 raise AssertionError(f"{told!r} is no answer")

@@ -24,6 +24,7 @@ LOST: dict[str, Step] = {
     "no JSON": answer(200, "<html>"),
     "wrong shape": answer(200, []),
     "408": answer(408),
+    "499": answer(499, "client closed request"),
     "500": FAILED,
     "503": answer(503, {"detail": "Rate limiter unavailable"}),
     "504": answer(504),

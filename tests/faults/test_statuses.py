@@ -89,13 +89,17 @@ async def test_another_title(side: Side) -> None:
 @pytest.mark.scenario(54)
 @pytest.mark.parametrize("status", [201, 202, 203, 206, 299])
 async def test_other_2xx(side: Side, operation: str, status: int) -> None:
-    """Every 2xx is read like a 200, and only a DELETE that was merely accepted stays unconfirmed."""
+    """A 201 says that a record is stored. Any other 2xx does not say that a write is done, whatever its body says."""
     ended = await call(side, operation, answer(status, good_body(operation)))
-    assert 1 == ended.requests
+    if (operation, status) == ("update", 201):
+        assert ("Design review", 1) == (ended.conversation.structured.title, ended.requests)
+        return
+    assert isinstance(ended.failure, ResponseError)
+    assert ("unknown", 3, None) == (ended.failure.outcome, ended.requests, ended.failure.path)
+    assert f"answered {status}" in str(ended.failure)
     if operation == "delete":
-        assert Deletion(id="conv_1", confirmed=status != 202) == ended.result
-    else:
-        assert "Design review" == ended.conversation.structured.title
+        # An accepted deletion that was carried out meanwhile is told like a lost one.
+        assert UNCONFIRMED == (await call(side, operation, answer(status, good_body(operation)), MISSING)).result
 
 
 EMPTY = {
@@ -120,7 +124,7 @@ async def test_nothing_after_a_delete(side: Side, form: str) -> None:
     """A DELETE that is answered with any other empty 2xx may have been done: the API answers with a body or a 204."""
     ended = await call(side, "delete", EMPTY[form])
     assert isinstance(ended.failure, ResponseError)
-    assert ("unknown", 3, "$") == (ended.failure.outcome, ended.requests, ended.failure.path)
+    assert ("unknown", 3) == (ended.failure.outcome, ended.requests)
 
 
 @pytest.mark.scenario(56)
@@ -129,7 +133,7 @@ async def test_nothing_after_an_update(side: Side, reply: bytes) -> None:
     """A PATCH that is answered without a conversation may have been applied, and is tried again."""
     ended = await call(side, "update", reply)
     assert isinstance(ended.failure, ResponseError)
-    assert ("unknown", 3, "$") == (ended.failure.outcome, ended.requests, ended.failure.path)
+    assert ("unknown", 3) == (ended.failure.outcome, ended.requests)
 
 
 @pytest.mark.scenario(57)
@@ -325,7 +329,7 @@ async def test_delete_that_then_finds_nothing(side: Side, loss: str, applied: bo
 
 
 @pytest.mark.scenario(67)
-@pytest.mark.parametrize("status", [500, 502, 503, 504, 520, 524, 599, 408, 425])
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 520, 524, 599, 408, 425, 460, 499])
 async def test_failed_delete_that_then_finds_nothing(side: Side, status: int) -> None:
     """A DELETE that was removed before its answer failed, and then finds nothing, is an unconfirmed success."""
     ended = await call(side, "delete", answer(status, "Failed"), MISSING)

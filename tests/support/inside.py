@@ -15,7 +15,8 @@ from omi_async import AsyncListing, AsyncOmiClient, journal, pacing
 from omi_async._late import Room
 from omi_async._protocol import collection, convert, meaning
 from omi_async._protocol.convert import Unreadable, parse, structure
-from omi_async._protocol.meaning import clean, read, retry_after, says_missing
+from omi_async._protocol.masking import clean
+from omi_async._protocol.meaning import read, retry_after, says_missing
 from omi_async._protocol.raw import raw as _raw
 from omi_async._protocol.request import Answer, Refusal, Request
 from omi_async._wire import connection, direct, session

@@ -95,6 +95,10 @@ def _status(status: int, body: object = b"", **headers: str) -> Callable[[Asked]
     return _fixed(answer(status, body, headers=named))
 
 
+def _good(status: int) -> Callable[[Asked], bytes]:
+    return lambda asked: ok(asked.body(), status=status)
+
+
 def _refusal(status: int, detail: object) -> Fault:
     return Fault(f"{status}", _status(status, {"detail": detail}), moments=("before",), weight=10)
 
@@ -171,7 +175,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault('success "true"', _fixed(ok(b'{"success":"true"}')), forms=_DELETION),
     # Statuses that leave it open
     *(Fault(f"{status}", _status(status, "Internal Server Error"), moments=_ALL) for status in (500, 502, 503)),
-    *(Fault(f"{status}", _status(status)) for status in (408, 425, 504, 520)),
+    *(Fault(f"{status} with a good body", _good(status), forms=_WITH_BODY, weight=10) for status in (202, 203, 206)),
+    *(Fault(f"{status}", _status(status)) for status in (408, 425, 460, 499, 504, 520)),
     *(Fault(f"{status}", _status(status, _HTML), weight=7) for status in (501, 511, 600, 999)),
     Fault("304", _fixed(b"HTTP/1.1 304 Not Modified\r\n\r\n"), weight=7),
     Fault("101", _fixed(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"), "close", weight=7),
@@ -215,7 +220,6 @@ FAULTS: tuple[Fault, ...] = (
         done=True,
     ),
     Fault("204 to a deletion", _fixed(b"HTTP/1.1 204 No Content\r\n\r\n"), "keep", _AFTER, _DELETION, done=True),
-    Fault("202 to a deletion", lambda asked: ok(asked.body(), status=202), "keep", _AFTER, _DELETION, done=True),
 )
 
 Choice = tuple[Fault, Moment]

@@ -4,6 +4,7 @@ import copy
 import json
 import pickle
 import traceback
+import zoneinfo
 from datetime import UTC, date, datetime, timedelta, timezone
 from itertools import repeat
 from math import inf, nan
@@ -407,6 +408,15 @@ REFUSALS: list[Refusal] = [
     (new_goal(target_value=1, min_value=2, max_value=1), InvalidRequestError, "min_value must not be above max_value"),
     (new_goal(target_value=1, unit="x" * 65), InvalidRequestError, "unit must be at most 64"),
     (new_goal(unit="km", max_value=1), InvalidRequestError, "target_value or goal_type must be given with max_value"),
+    (new_goal(target_value=3, min_value=CLEAR), TypeError, "min_value must be a number, not omi_async"),
+    (new_goal(target_value=3, max_value=CLEAR), TypeError, "max_value must be a number, not omi_async"),
+    (new_goal(target_value=3, unit=CLEAR), TypeError, "unit must be a str, not omi_async"),
+    (new_goal(why_it_matters=CLEAR), TypeError, "why_it_matters must be a str, not omi_async"),
+    (new_goal(horizon_at=CLEAR), TypeError, "horizon_at must be a datetime, not omi_async"),
+    (new_goal(success_criteria=CLEAR), TypeError, "success_criteria must be an iterable of str, not omi_async"),
+    (inside.create_memory("x", None, "private", CLEAR), TypeError, "tags must be an iterable of str"),  # type: ignore[arg-type]
+    (inside.create_memory("x", CLEAR, "private", ()), TypeError, "category must be a str"),  # type: ignore[arg-type]
+    (inside.create_key("x", CLEAR, TOKEN), TypeError, "scopes must be an iterable of str"),  # type: ignore[arg-type]
     (changed_goal(), InvalidRequestError, "max_value or unit must be given"),
     (changed_goal(title=CLEAR), TypeError, "title must be a str"),
     (changed_goal(desired_outcome=CLEAR), TypeError, "desired_outcome must be a str"),
@@ -783,6 +793,21 @@ def test_a_memory_that_may_have_moved(changes: Any, outcome: str) -> None:
         with pytest.raises(OmiError) as caught:
             inside.read(request_, inside.Answer(404, body=json.dumps(document).encode()))
         assert (expected, False) == (caught.value.outcome, caught.value.retryable)
+
+
+@pytest.mark.scenario(367)
+def test_zones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A zone that this machine does not know is refused, unless it has no zones to know."""
+    for name in ("Europe/Lisbn", "Europe", "leapseconds"):
+        assert "timezone must be an IANA name" in str(inside.ask("x", 5, name))
+    assert isinstance(inside.ask("x", 5, "America/New_York"), inside.Request)
+
+    def unknown(name: str) -> object:
+        raise zoneinfo.ZoneInfoNotFoundError(name)
+
+    monkeypatch.setattr(zoneinfo, "ZoneInfo", unknown)
+    for name in ("UTC", "Europe/Lisbon", "Europe/Lisbn"):
+        assert isinstance(inside.ask("x", 5, name), inside.Request)
 
 
 def test_the_token_is_in_no_error() -> None:
