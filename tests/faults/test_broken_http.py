@@ -224,6 +224,8 @@ def expected(operation: str, status: int) -> tuple[str, bool] | None:
             return "unknown", True  # no word of anything that is done
         case 408 | 425 | 460 | 499:
             return "unknown", True
+        case 407:
+            return "not_applied", False  # a proxy that asks for a password goes on asking
         case _ if 400 <= status < 500:
             return "not_applied", True  # without a `detail` it is none of the API's
         case _ if 500 <= status < 600:

@@ -35,7 +35,7 @@ from omi_async import (
     to_dict,
 )
 
-NO_MODELS = {"RetryPolicy", "Timeout", "ValidationIssue"}
+NO_MODELS = {"AttemptEnded", "CallEnded", "RateWindow", "RetryPolicy", "Timeout", "ValidationIssue"}
 """Public attrs classes that hold settings, or belong to an error."""
 
 MODELS: dict[str, Any] = {
