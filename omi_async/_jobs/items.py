@@ -151,11 +151,6 @@ class Intake(Generic[R]):
         # Ids with a write under way, and the items that wait for its end.
         self._in_flight: dict[str, deque[Item]] = {}
 
-    @property
-    def any_waiting(self) -> bool:
-        """Whether an item waits for the end of another one of its id."""
-        return any(self._in_flight.values())
-
     async def open(self) -> dict[str, int]:
         """Open the journal, if there is one; how many items earlier runs settled, by status."""
         if self._journal_path is not None:

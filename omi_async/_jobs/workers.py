@@ -230,7 +230,7 @@ class Job(Generic[R]):
         except Exception as failure:  # noqa: BLE001 - a journal or an input that cannot be opened
             self._stop_by_input(failure)
         finally:
-            self._complete = self._intake.exhausted and not self._held_back and not self._intake.any_waiting
+            self._complete = self._intake.exhausted and not self._held_back
             self._report_held_back()
             try:
                 await self._intake.aclose()
@@ -386,10 +386,10 @@ class Job(Generic[R]):
         finally:
             # Cancelled while it waits for the disk, the item is settled all the same: nobody else would report it.
             self._report(outcome)
+            following = self._intake.following(item)
+            if following is not None:
+                self._held_back.appendleft(following)
         self.tally.tell()
-        following = self._intake.following(item)
-        if following is not None:
-            self._held_back.appendleft(following)
 
     async def _outcome(self, item: Item) -> tuple[BulkOutcome[R] | None, bool]:
         """The outcome and whether it is final; None if there is none yet."""

@@ -41,6 +41,7 @@ from omi_async import (
     TransportError,
     is_retryable,
 )
+from omi_async._wire.fork import in_sqlite
 from omi_sync import OmiClient, _iterate
 from tests.support import inside
 from tests.support.bulk import Counting, Doors, Input, Job, ids, item, items, still, until
@@ -134,6 +135,26 @@ async def test_cancelled_again_and_again(operation: str, way: str) -> None:
             assert {f"conv_{number}": UNKNOWN for number in range(4)} == {each.id: each.status for each in reported}
             assert 4 == len(reported)
         await asyncio.wait_for(closed.wait(), 30)
+
+
+@pytest.mark.scenario(190)
+async def test_cancelled_while_the_journal_waits(operation: str, tmp_path: Path) -> None:
+    """However often closing is cancelled, what was sent is reported when it ends, though the disk is slow."""
+    doors = Doors()
+    async with RawServer(doors) as server, AsyncOmiClient(KEY, base_url=server.url) as omi:
+        job = many(omi, operation)(items(operation, 50), journal=tmp_path / "job.db")
+        taking = asyncio.ensure_future(anext(job))
+        await until(lambda: doors.arrived == 4)
+        in_sqlite.acquire()
+        asyncio.get_running_loop().call_later(0.05, in_sqlite.release)
+        closing = asyncio.ensure_future(job.aclose())
+        await asyncio.sleep(0)
+        while not closing.done():
+            closing.cancel()
+            await asyncio.sleep(0)
+        assert closing.cancelled()
+        assert 4 == job.progress.unknown
+        assert UNKNOWN == (await taking).status
 
 
 async def test_cut_off_between_attempts(operation: str) -> None:
