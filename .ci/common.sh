@@ -4,9 +4,6 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 unset PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE VIRTUAL_ENV OMI_API_KEY OMI_API_BASE PYTEST_ADDOPTS
 export PIP_DISABLE_PIP_VERSION_CHECK=1
-# Tests often wait, for a process or a socket: one worker more than there are cores keeps these busy.
-PYTEST_XDIST_AUTO_NUM_WORKERS=$(($(getconf _NPROCESSORS_ONLN) + 1))
-export PYTEST_XDIST_AUTO_NUM_WORKERS
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
