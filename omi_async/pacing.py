@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ._protocol.collection import window
+from ._protocol.request import window
 from .errors import RateLimitError
 
 _CONVERSATIONS = "/v1/dev/user/conversations"

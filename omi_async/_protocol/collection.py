@@ -10,7 +10,7 @@ from ..models.shared import Deletion
 from . import arguments
 from .convert import Unreadable, encode, parse_carefully
 from .meaning import checked, done, structured, unreadable
-from .request import Answer, Effect, Request
+from .request import Answer, Effect, Request, window
 
 T = TypeVar("T")
 
@@ -133,12 +133,6 @@ class Collection(Generic[T]):
             needs_grant=self.needs_grant,
             result_if_missing=functools.partial(Deletion, id=record_id, confirmed=False),
         )
-
-
-def window(method: str, path: str) -> str:
-    """The rate window that counts a request, by the first five parts of its path: the server has one a resource."""
-    kind = "reads" if method == "GET" else "writes"
-    return f"{kind} {'/'.join(path.split('/')[:5])}"
 
 
 # Readers of answers

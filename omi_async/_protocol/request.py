@@ -55,6 +55,12 @@ class Request(Generic[T]):
     """What takes the key's place in this request. As with the key, it lives in the function's cell alone."""
 
 
+def window(method: str, path: str) -> str:
+    """The rate window that counts a request, by the first five parts of its path: the server has one a resource."""
+    kind = "reads" if method == "GET" else "writes"
+    return f"{kind} {'/'.join(path.split('/')[:5])}"
+
+
 Refusal: TypeAlias = InvalidRequestError | TypeError
 
 

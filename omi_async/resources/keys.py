@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable
 
 from .._protocol import arguments
 from .._protocol.arguments import refused
-from .._protocol.collection import Collection, rows, value, window
+from .._protocol.collection import Collection, rows, value
 from .._protocol.meaning import unreadable
-from .._protocol.request import Answer, Request, builder
+from .._protocol.request import Answer, Request, builder, window
 from ..models.keys import ApiKey, CreatedApiKey
 from ..retry import Retrier, RetryPolicy, Timeout
 
