@@ -5,8 +5,8 @@ fork waits for it. No module of ours loads another one late while it is itself b
 lock of its own, and two threads could wait for each other.
 """
 
-import concurrent.futures.thread  # noqa: F401 - see below
-import logging  # noqa: F401 - see below
+import concurrent.futures.thread  # noqa: F401 - registers a lock for forks, before ours is
+import logging  # noqa: F401 - as concurrent.futures
 import os
 import sys
 import threading

@@ -9,13 +9,15 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from inspect import iscoroutine
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import attrs
 
 from ._protocol.meaning import window_facts
 from ._protocol.request import Answer, Request
 from .errors import OmiError, RateLimitError
+
+T = TypeVar("T")
 
 _log = logging.getLogger("omi_async")
 
@@ -92,15 +94,22 @@ class CallEnded:
 Watcher: TypeAlias = Callable[[AttemptEnded | CallEnded], object]
 
 
-def tell(watcher: Watcher, event: AttemptEnded | CallEnded) -> None:
-    """Call a watcher. What it raises is logged: a watcher must not change what it watches."""
+def call_watcher(watcher: Callable[[T], object], value: T, name: str, consequence: str = "") -> bool:
+    """Call a watcher that was given under this name. What it raises is logged, and False is returned."""
     try:
-        returned = watcher(event)
+        returned = watcher(value)
         if iscoroutine(returned):
             returned.close()
-            raise TypeError("on_event must be a plain function, and returned a coroutine")
-    except (Exception, asyncio.CancelledError):  # noqa: BLE001 - see above
-        _log.exception("on_event failed")
+            raise TypeError(f"{name} must be a plain function, and returned a coroutine")
+    except (Exception, asyncio.CancelledError):  # noqa: BLE001 - a watcher must not change what it watches
+        _log.exception("%s failed%s", name, consequence)
+        return False
+    return True
+
+
+def tell(watcher: Watcher, event: AttemptEnded | CallEnded) -> None:
+    """Call `on_event`."""
+    call_watcher(watcher, event, "on_event")
 
 
 class Trail:

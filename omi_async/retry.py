@@ -223,7 +223,9 @@ class Call(Generic[T]):
         self._watchers = retrier.watchers
         # Nobody but a watcher, or a log at DEBUG, wants to know of a call without failures.
         observed = self._watchers or _is_logged(_DEBUG)
-        self._trail = self._new_trail() if observed else None
+        self._trail: Trail | None = None
+        if observed:
+            self._kept_trail()
         self._spent = 0  # on the last retry; given back if it succeeds
         # A connection that was kept may have ended unseen, and `once` could not be repeated then.
         self._last = self._next(fresh=request.effect == "once")
@@ -324,22 +326,21 @@ class Call(Generic[T]):
     def _own_outcome(self, *, unknown: bool) -> Ending:
         return "unknown" if unknown and self._request.effect != "none" else "not_applied"
 
-    def _new_trail(self) -> Trail:
-        return Trail(self._request, self._watchers, self._policy.clock, self._began)
+    def _kept_trail(self) -> Trail:
+        """What is told of the call, from the first time that somebody wants to know."""
+        if self._trail is None:
+            self._trail = Trail(self._request, self._watchers, self._policy.clock, self._began)
+        return self._trail
 
     def _attempt_ended(self, answer: Answer | None, error: BaseException | None, outcome: Ending) -> None:
-        if self._trail is None:
-            self._trail = self._new_trail()
-        self._trail.attempt_ended(self.attempts, answer, error, outcome, sent=self._last.connected)
+        self._kept_trail().attempt_ended(self.attempts, answer, error, outcome, sent=self._last.connected)
 
     def _ended(self, error: BaseException | None) -> None:
         """Tell how the call has ended."""
-        if self._trail is None:
-            self._trail = self._new_trail()
         outcome: Ending = "success"
         if error is not None:
             outcome = self._own_outcome(unknown=self.maybe_applied)
-        self._trail.call_ended(error, outcome)
+        self._kept_trail().call_ended(error, outcome)
 
     async def _repeat(self, first: OmiError) -> T:
         """Go on after the first failure, which tenacity gets as the outcome of its own first attempt."""
@@ -408,9 +409,7 @@ class Call(Generic[T]):
             _log.info("%s: no retry, the client's retry budget is spent", self._request.operation)
             return True
         self._spent = cost
-        if self._trail is None:
-            self._trail = self._new_trail()
-        self._trail.wait_begins(state.upcoming_sleep)
+        self._kept_trail().wait_begins(state.upcoming_sleep)
         return False
 
     async def _sleep(self, seconds: float) -> None:

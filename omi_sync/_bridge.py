@@ -165,7 +165,7 @@ class _LoopThread:
         self.finished = False
         """The target was closed in good order."""
         self.ending = False
-        """The loop begins nothing any more: what would begin now might be left in the middle."""
+        """The loop begins nothing any more, as it might end in the middle of it."""
         self._target = target
         self._problem: OmiError | None = None
         self._claim = threading.Lock()  # taken by the thread that serves, or by who closes without one

@@ -1292,15 +1292,6 @@ MUTANTS: list[Mutant] = [
         ),
     ),
     *_of(
-        "omi_async/_jobs/progress.py",
-        (
-            "a foreign cancellation in on_progress ends a worker",
-            "except (Exception, asyncio.CancelledError):  # noqa: BLE001 - see above",
-            "except Exception:  # noqa: BLE001 - see above",
-            f"{_REPORTS}test_a_foreign_cancellation_in_on_progress",
-        ),
-    ),
-    *_of(
         "omi_async/_jobs/workers.py",
         (
             "a job that changed items says that nothing was changed",
@@ -1550,6 +1541,12 @@ MUTANTS: list[Mutant] = [
     ),
     *_of(
         "omi_async/events.py",
+        (
+            "a foreign cancellation in on_progress ends a worker",
+            "except (Exception, asyncio.CancelledError):  # noqa: BLE001",
+            "except Exception:  # noqa: BLE001",
+            f"{_REPORTS}test_a_foreign_cancellation_in_on_progress",
+        ),
         (
             "what a hook raises raised",
             "except (Exception, asyncio.CancelledError):  # noqa: BLE001",

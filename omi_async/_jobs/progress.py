@@ -1,36 +1,23 @@
 """How far a bulk job is, and who is told of it."""
 
-import asyncio
-import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from inspect import iscoroutine
 from typing import TypeVar
 
+from ..events import call_watcher
 from ..models.bulk import BulkProgress, BulkStatus
 from ..pacing import Gate
 
 T = TypeVar("T")
 
-_log = logging.getLogger("omi_async")
-
 
 def watcher(callback: Callable[[T], object]) -> Callable[[T], None]:
-    """A function that calls `callback` until it fails: a watcher must not change what it watches."""
-    failed = False
+    """A function that calls `callback` until it fails."""
+    works = True
 
     def call(value: T) -> None:
-        nonlocal failed
-        if failed:
-            return
-        try:
-            returned = callback(value)
-            if iscoroutine(returned):
-                returned.close()
-                raise TypeError("on_progress must be a plain function, and returned a coroutine")
-        except (Exception, asyncio.CancelledError):  # noqa: BLE001 - see above
-            _log.exception("on_progress failed and is not called again")
-            failed = True
+        nonlocal works
+        works = works and call_watcher(callback, value, "on_progress", " and is not called again")
 
     return call
 

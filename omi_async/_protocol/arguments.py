@@ -191,7 +191,7 @@ def words(values: Iterable[str], name: str) -> str:
     taken = [word(value, f"{name}[{position}]") for position, value in enumerate(values)]
     if not taken:  # the server takes that for no restriction, and would list everything
         raise refused(f"{name} must name at least one; None does not restrict them.")
-    if any(re.search(r"[,\s]", word) for word in taken):
+    if any(re.search(r"[,\s]", each) for each in taken):
         raise refused(f"{name} must not contain a comma or a blank.")
     return ",".join(taken)
 

@@ -4,7 +4,6 @@ import functools
 import os
 import re
 import uuid
-import zoneinfo
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Literal
@@ -12,6 +11,7 @@ from typing import Any, Literal
 import attrs
 
 from .._jobs.items import Items
+from .._late import load
 from .._protocol import arguments
 from .._protocol.arguments import refused
 from .._protocol.collection import Collection, Page, value
@@ -268,6 +268,7 @@ def ask(question: str, limit: int, timezone: str) -> Request[ConversationAnswer]
 
 def _is_zone(name: str) -> bool:
     """Whether this machine knows a time zone. It knows none but UTC where it has no database of them."""
+    zoneinfo = load("zoneinfo")  # which only this call needs
     try:
         return name == "UTC" or zoneinfo.ZoneInfo(name) is not None
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):

@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 async def _serve(sandbox: Sandbox) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError):  # on Windows: there Ctrl-C is a KeyboardInterrupt
+        with contextlib.suppress(NotImplementedError):  # Windows has KeyboardInterrupt instead
             asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     async with sandbox:
         url, key = sandbox.url, sandbox.api_key

@@ -300,7 +300,7 @@ def test_a_hook_that_calls() -> None:
 
 
 async def test_jobs_and_lists(side: Side, operation: str) -> None:
-    """The requests of a job and of a list are told like any others, on the thread of whoever iterates."""
+    """The thread that iterates over a job or a list is told of its requests, as of any others."""
     threads: set[int] = set()
     events: list[Event] = []
 

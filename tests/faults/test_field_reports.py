@@ -524,7 +524,7 @@ async def test_a_foreign_cancellation_in_the_input(side: Side, operation: str, k
         with pytest.raises(asyncio.CancelledError):
             await job.rest(outcomes)
         assert ["conv_0", "conv_1", "conv_2"] == sorted(ids(outcomes))
-        with pytest.raises(asyncio.CancelledError):  # whoever asks again is told the same
+        with pytest.raises(asyncio.CancelledError):  # asked again, it says the same
             await asyncio.wait_for(job.next(), 30)
         await job.__aexit__(None, None, None)
 

@@ -19,8 +19,8 @@ from omi_sync import OmiClient
 from tests.support import inside, tls
 from tests.support.canary import Watch, as_pytest_shows_it, channels, hits, paths
 from tests.support.clock import VirtualClock
-from tests.support.connect import HttpProxy
 from tests.support.failures import failure
+from tests.support.http_proxy import HttpProxy
 from tests.support.raw import Exchange, RawServer, answer, in_thread
 from tests.support.sides import KEY, Side
 from tests.support.subprocesses import run

@@ -51,7 +51,7 @@ def _round(folder: Path, programs: Path, commands: set[str], generation: Literal
             **os.environ,
             "OMI_API_BASE": sandbox.url,
             "OMI_API_KEY": sandbox.api_key,
-            # A file that is not there: no profile of whoever runs this.
+            # A file that is not there, so that no profile of this machine counts.
             "OMI_CONFIG": str(folder / "config.toml"),
         }
 

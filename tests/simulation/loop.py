@@ -210,7 +210,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._pass_time(self.now + seconds)
 
     def begin_again(self) -> None:
-        """Count turns anew."""
+        """Count turns from 0 again."""
         self._turn = self._idle_turns = 0
 
     def run_out(self, seconds: float = 1e6) -> None:

@@ -48,7 +48,7 @@ class Turn(Value):
     """What becomes of one request, in the order of their arrival."""
 
     answer: str = "api"  # or a page of `world.PAGES`, or "none"
-    reaches: bool = True  # the API gets the request, whoever answers
+    reaches: bool = True  # the API gets the request, even if something else answers
     late: float = 0.0  # seconds after which it does
     delay: float = 0.0  # seconds before the answer
     way: str = "whole"  # how the answer goes out, see `world.WAYS`

@@ -88,7 +88,7 @@ class Seen:
     body: bytes
     key: str
     applied: float | None = None  # when
-    status: int | None = None  # of the API's answer, whoever answered the client
+    status: int | None = None  # of the API's answer, even if the client got another's
     answered: float | None = None  # when the answer began to go out
     answer: str = ""
     proper: bool = False  # the API's own answer went out whole
@@ -109,7 +109,7 @@ class Record:
 
 
 class Timetable:
-    """What the world needs of whoever runs it."""
+    """What the world needs of the run."""
 
     now: float
 
