@@ -444,7 +444,8 @@ class Job(Generic[R]):
     def _stops(self, item: Item, failure: OmiError) -> bool:
         """Whether every further item would fail alike."""
         if isinstance(failure, _KEY_REFUSED) and failure.from_intermediary:
-            self._blocked += not item.tried_before
+            if not item.tried_before:
+                self._blocked += 1
             return self._blocked >= _MOST_BLOCKED
         if failure.status is not None and not failure.from_intermediary:
             self._blocked = 0
