@@ -19,8 +19,7 @@ from omi_async._protocol.masking import clean
 from omi_async._protocol.meaning import read, retry_after, says_missing
 from omi_async._protocol.raw import raw as _raw
 from omi_async._protocol.request import Answer, Refusal, Request
-from omi_async._wire import connection, direct, session
-from omi_async._wire import transport as _transport
+from omi_async._wire import connection, direct, pool, session
 from omi_async._wire.connection import Attempt, Connector
 from omi_async._wire.direct import Direct
 from omi_async._wire.session import _guard as guard
@@ -161,7 +160,7 @@ def transport(client: AsyncOmiClient | OmiClient) -> Transport:
 
 def close_at_once(monkeypatch: pytest.MonkeyPatch, seconds: float = 0.01) -> None:
     """Let a client that closes wait hardly for what it ends."""
-    monkeypatch.setattr(_transport, "_CLOSE_GRACE", seconds)
+    monkeypatch.setattr(pool, "_CLOSE_GRACE", seconds)
 
 
 def tell_time_of_day(monkeypatch: pytest.MonkeyPatch, clock: Callable[[], float]) -> None:
