@@ -1127,6 +1127,12 @@ MUTANTS: list[Mutant] = [
     *_of(
         "omi_async/_wire/pool.py",
         (
+            "the connections of the parent let go of in a forked child",
+            "            keep_forever(self)\n            return is_open\n",
+            "            pass\n",
+            "tests/process/test_fork.py::test_fork_after_use",
+        ),
+        (
             "connections that outlive their loop",
             "            anext(self._end).send(None)\n",
             "            pass\n",
@@ -1454,12 +1460,6 @@ MUTANTS: list[Mutant] = [
         (
             "the loop's thread taken along in a fork",
             'keep_forever(self.__dict__.pop("_thread", None))',
-            "pass",
-            "tests/process/test_fork.py::test_fork_after_use",
-        ),
-        (
-            "the session taken along in a fork",
-            "self.target._renew_after_fork()",
             "pass",
             "tests/process/test_fork.py::test_fork_after_use",
         ),
