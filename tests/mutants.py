@@ -1130,7 +1130,7 @@ MUTANTS: list[Mutant] = [
             "the connections of the parent let go of in a forked child",
             "            keep_forever(self)\n            return is_open\n",
             "            pass\n",
-            "tests/process/test_fork.py::test_fork_after_use",
+            "tests/process/test_fork.py::test_async_client_collected_in_a_child",
         ),
         (
             "connections that outlive their loop",
