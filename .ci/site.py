@@ -1,7 +1,7 @@
 """Build the site strictly and put it beside the versions that are in a directory already: `python .ci/site.py OUT`.
 
-A version is named by the first two numbers of the package's. OUT/versions.json lists the versions for the site's switch,
-and OUT/index.html leads to the newest.
+A version is named by the first two numbers of the package's. OUT/versions.json lists the versions for the site's
+switch, and OUT/index.html leads to the newest.
 """
 
 import json
