@@ -35,10 +35,8 @@ class Drawing:
         bold: bool = False,
         size: int = 13,
     ) -> None:
-        weight = ' font-weight="600"' if bold else ""
-        self._shapes.append(
-            f'<text x="{x:g}" y="{y:g}" fill="{ink}" text-anchor="{anchor}" font-size="{size}"{weight}>{escape(text)}</text>'
-        )
+        style = f'fill="{ink}" text-anchor="{anchor}" font-size="{size}"' + (' font-weight="600"' if bold else "")
+        self._shapes.append(f'<text x="{x:g}" y="{y:g}" {style}>{escape(text)}</text>')
 
     def line(
         self, points: Iterable[tuple[float, float]], *, ink: str = INK, width: float = 1.5, dash: str = ""
