@@ -68,11 +68,11 @@ def growth(figures: dict[str, Any]) -> str:
     drawing = Drawing(520, 300, "Growth of memory over many calls")
     drawing.text(16, 28, f"Growth of the process over {calls[-1]:,} calls", bold=True, size=15)
     drawing.text(16, 46, "KiB in use beyond those after the first calls", ink=FAINT)
-    _axes(drawing, [f"{call // 1000}k" for call in calls[:: max(1, len(calls) // 5)]], highest, "KiB")
-    for (name, values), ink in zip(curves.items(), (FAINT, BLUE, GREEN), strict=False):
+    _axes(drawing, [(call / calls[-1], f"{call // 1000}k") for call in calls[::2]], highest, "KiB")
+    for number, ((name, values), ink) in enumerate(zip(curves.items(), (FAINT, BLUE, GREEN), strict=True)):
         drawing.line(_curve([call / calls[-1] for call in calls], [value / highest for value in values]), ink=ink)
         last = values[-1] / highest
-        drawing.text(_LEFT + _WIDTH - 4, _BOTTOM - last * _HEIGHT - 6, name, ink=ink, anchor="end")
+        drawing.text(_LEFT + _WIDTH - 4 - 90 * number, _BOTTOM - last * _HEIGHT - 6, name, ink=ink, anchor="end")
     return drawing.svg()
 
 
@@ -84,8 +84,8 @@ def rate(figures: dict[str, Any]) -> str:
     drawing = Drawing(520, 300, "A job's pace beside the window's limit")
     drawing.text(16, 28, f"A job of {items} deletions, {limit} allowed an hour", bold=True, size=15)
     drawing.text(16, 46, "items done (blue) beside what the window allows (dashed)", ink=FAINT)
-    _axes(drawing, [f"{hour} h" for hour in range(int(hours) + 1)], items, "")
-    end = max(hours, 0.01) * 1.02
+    end = hours * 1.02
+    _axes(drawing, [(hour / end, f"{hour} h") for hour in range(int(hours) + 1)], items, "")
     allowed = [(0.0, 0.0)]
     for opened in range(int(hours) + 1):
         allowed += [
@@ -93,11 +93,11 @@ def rate(figures: dict[str, Any]) -> str:
             (opened / end, min((opened + 1) * limit, items) / items),
         ]
     allowed.append((1.0, allowed[-1][1]))
-    drawing.line(_curve(*zip(*allowed, strict=True)), ink=AMBER, dash="5 4")
     points = [(0.0, 0.0)]
     for number, moment in enumerate(done, 1):
         points += [(moment / window / end, (number - 1) / items), (moment / window / end, number / items)]
-    drawing.line(_curve(*zip(*points, strict=True)), ink=BLUE, width=2)
+    drawing.line(_curve(*zip(*points, strict=True)), ink=BLUE, width=4)
+    drawing.line(_curve(*zip(*allowed, strict=True)), ink=AMBER, dash="5 4")
     told = f"{recorded['refused']} requests refused in all"
     drawing.text(_LEFT + _WIDTH - 4, _BOTTOM - 12, told, ink=RED, anchor="end")
     return drawing.svg()
@@ -106,7 +106,7 @@ def rate(figures: dict[str, Any]) -> str:
 _LEFT, _BOTTOM, _WIDTH, _HEIGHT = 56, 262, 440, 196
 
 
-def _axes(drawing: Drawing, across: Sequence[str], highest: float, unit: str) -> None:
+def _axes(drawing: Drawing, across: Sequence[tuple[float, str]], highest: float, unit: str) -> None:
     for part in range(5):
         y = _BOTTOM - part / 4 * _HEIGHT
         drawing.line([(_LEFT, y), (_LEFT + _WIDTH, y)], ink=LINE, width=1)
@@ -118,9 +118,8 @@ def _axes(drawing: Drawing, across: Sequence[str], highest: float, unit: str) ->
             anchor="end",
             size=11,
         )
-    for number, label in enumerate(across):
-        x = _LEFT + number / max(1, len(across) - 1) * _WIDTH
-        drawing.text(x, _BOTTOM + 18, label, ink=FAINT, anchor="middle", size=11)
+    for place, label in across:
+        drawing.text(_LEFT + place * _WIDTH, _BOTTOM + 18, label, ink=FAINT, anchor="middle", size=11)
 
 
 def _curve(across: Sequence[float], up: Sequence[float]) -> list[tuple[float, float]]:
