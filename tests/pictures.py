@@ -66,7 +66,7 @@ def of_statuses() -> Iterator[tuple[Ending, str]]:
 def causes() -> dict[Ending, list[str]]:
     """What leads to each ending."""
     key = ConnectionKey("api.omi.me", 443, True, True, None, None, None, None)
-    untrusted = aiohttp.ClientConnectorCertificateError(key, Exception("no"))  # type: ignore[arg-type]
+    untrusted = aiohttp.ClientConnectorCertificateError(key, Exception("no"))
     lost = aiohttp.ServerDisconnectedError()
     found: dict[Ending, list[str]] = defaultdict(list)
     for ending, text in of_statuses():

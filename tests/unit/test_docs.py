@@ -77,7 +77,8 @@ def test_tutorial(tmp_path: Path) -> None:
     assert 8 == len(re.findall(r"^## [1-8]\. ", TUTORIAL.read_text(encoding="utf-8"), re.M))
     result = run("-c", first[0], cwd=tmp_path)
     assert (0, "", first[1]) == (result.returncode, result.stderr, result.stdout)
-    with Sandbox(**read_records(json.loads((tmp_path / "month.json").read_text()))) as sandbox:
+    month = read_records(json.loads((tmp_path / "month.json").read_text()))
+    with Sandbox(month["conversations"]) as sandbox:
         settings = {"OMI_API_KEY": sandbox.api_key, "OMI_API_BASE": sandbox.url}
         for number, (program, printed) in enumerate(others, 2):
             result = run("-c", program, cwd=tmp_path, environment=settings)
