@@ -71,8 +71,9 @@ def growth(figures: dict[str, Any]) -> str:
     _axes(drawing, [(call / calls[-1], f"{call // 1000}k") for call in calls[::2]], highest, "KiB")
     for number, ((name, values), ink) in enumerate(zip(curves.items(), (FAINT, BLUE, GREEN), strict=True)):
         drawing.line(_curve([call / calls[-1] for call in calls], [value / highest for value in values]), ink=ink)
-        last = values[-1] / highest
-        drawing.text(_LEFT + _WIDTH - 4 - 90 * number, _BOTTOM - last * _HEIGHT - 6, name, ink=ink, anchor="end")
+        above = 6 if number < 2 else -15  # the last two are close together
+        y = _BOTTOM - values[-1] / highest * _HEIGHT - above
+        drawing.text(_LEFT + _WIDTH - 4, y, name, ink=ink, anchor="end")
     return drawing.svg()
 
 
