@@ -158,6 +158,10 @@ class Retrier:
         self._gates: dict[str, Gate] = {}
         self._gates_of: dict[tuple[str, ...], list[Gate]] = {}
 
+    def with_transport(self, transport: Transport) -> "Retrier":
+        """One of the same settings that shares neither gates nor budget with this one."""
+        return Retrier(transport, self._timeout, self.policy, self.watchers)
+
     def gate(self, window: str) -> Gate:
         """The gate of one of the server's rate windows."""
         gate = self._gates.get(window)
@@ -414,7 +418,7 @@ class Call(Generic[T]):
 
     async def _sleep(self, seconds: float) -> None:
         try:
-            await self._transport.pause(self._policy.sleep(seconds))
+            await self._transport.pause(self._policy.sleep, seconds)
         except OmiError as error:
             failure = error.with_traceback(None)
             self._refund()

@@ -7,16 +7,14 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import aiohttp
 from aiohttp.client_reqrep import ConnectionKey
 from multidict import CIMultiDict
-from yarl import URL
 
 from omi_async import OmiError
 from tests.support import inside
-from tests.support.inside import Answer, Attempt, Transport
+from tests.support.inside import Answer
 from tests.support.raw import conversation
 from tests.support.svg import AMBER, BLUE, FAINT, GREEN, LINE, RED, Drawing
 
@@ -40,12 +38,7 @@ def of_answer(operation: str, status: int, body: bytes) -> Ending:
 
 def of_failure(error: Exception, *, connected: bool, timed_out: bool = False) -> Ending:
     """How an attempt without an answer ends, by the transport's own rule."""
-    attempt = Attempt(connect=None, limit=None, left=lambda: None, fresh=False, connected=connected)
-    transport = SimpleNamespace(
-        _borrowed=False, _session=None, closed=False, _proxy=None, _origin=URL("https://api.omi.me"), _hint=lambda: ""
-    )
-    transport._without_connection = lambda problem: Transport._without_connection(transport, problem)  # type: ignore[arg-type]
-    failure = Transport._failure(transport, error, attempt, timed_out=timed_out)  # type: ignore[arg-type]
+    failure = inside.failed(error, connected=connected, timed_out=timed_out)
     return failure.outcome, failure.retryable
 
 

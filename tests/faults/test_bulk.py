@@ -541,7 +541,7 @@ async def test_cancelled_while_closing(operation: str, tmp_path: Path) -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
                 await job.close()
-        assert not client._transport._sending
+        assert not client._transport.pool.place.sending
         left = {outcome.id: (outcome.status, outcome.attempts) for outcome in job.unclaimed}
         assert {f"conv_{number}": (UNKNOWN, 1) for number in range(1, 5)} == left
         doors.open.set()
