@@ -11,7 +11,7 @@ import pytest
 
 import omi_async
 import omi_sync
-from omi_async import AsyncListing, AsyncOmiClient, journal, pacing
+from omi_async import AsyncListing, AsyncOmiClient, OmiError, journal, pacing
 from omi_async._late import Room
 from omi_async._protocol import collection, convert, meaning
 from omi_async._protocol.convert import Unreadable, parse, structure
@@ -101,6 +101,7 @@ __all__ = [
     "delete_goal",
     "delete_memory",
     "direct",
+    "failed",
     "get_conversation",
     "get_daily_summary",
     "get_goal",
@@ -156,6 +157,14 @@ def request(operation: str) -> Request[Any]:
 def transport(client: AsyncOmiClient | OmiClient) -> Transport:
     """Where a client makes its attempts."""
     return (client if isinstance(client, AsyncOmiClient) else client._bridge.target)._transport
+
+
+def failed(error: Exception, *, connected: bool, timed_out: bool = False) -> OmiError:
+    """What the client makes of an attempt that ended without an answer."""
+    attempt = Attempt(connect=None, limit=None, left=lambda: None, fresh=False, connected=connected)
+    session: Any = None  # only a borrowed one is looked at
+    client = AsyncOmiClient("omi_dev_test", base_url="https://api.omi.me")
+    return transport(client)._failure(error, attempt, session, timed_out=timed_out)
 
 
 def close_at_once(monkeypatch: pytest.MonkeyPatch, seconds: float = 0.01) -> None:
