@@ -1573,14 +1573,14 @@ MUTANTS: list[Mutant] = [
         "omi_async/events.py",
         (
             "a foreign cancellation in on_progress ends a worker",
-            "except (Exception, asyncio.CancelledError):  # noqa: BLE001",
-            "except Exception:  # noqa: BLE001",
+            "except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001",
+            "except Exception as error:  # noqa: BLE001",
             f"{_REPORTS}test_a_foreign_cancellation_in_on_progress",
         ),
         (
             "what a hook raises raised",
-            "except (Exception, asyncio.CancelledError):  # noqa: BLE001",
-            "except ZeroDivisionError:  #",
+            "except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001",
+            "except ZeroDivisionError as error:  #",
             f"{_EVENTS}test_what_a_hook_raises",
         ),
         (
