@@ -1519,7 +1519,7 @@ MUTANTS: list[Mutant] = [
         "omi_async/_wire/proxy.py",
         (
             "a proxy that refuses asked again",
-            "retryable=status >= 500",
+            "retryable=passing",
             "retryable=True",
             f"{_PROXIES}test_refusal",
         ),
