@@ -1554,6 +1554,12 @@ MUTANTS: list[Mutant] = [
             f"{_EVENTS}test_what_a_hook_raises",
         ),
         (
+            "what a handler of the log raises raised",
+            "with suppress(Exception):",
+            "with suppress(ZeroDivisionError):",
+            f"{_EVENTS}test_logging_that_raises",
+        ),
+        (
             "an id told with the path",
             '"request" if "/" in request.operation else request.operation',
             "request.operation",
