@@ -1549,7 +1549,7 @@ MUTANTS: list[Mutant] = [
         "omi_async/_wire/proxy.py",
         (
             "a proxy that refuses asked again",
-            "retryable=status >= 500",
+            "retryable=passing",
             "retryable=True",
             f"{_PROXIES}test_refusal",
         ),
@@ -1582,6 +1582,12 @@ MUTANTS: list[Mutant] = [
             "except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001",
             "except ZeroDivisionError as error:  #",
             f"{_EVENTS}test_what_a_hook_raises",
+        ),
+        (
+            "what a handler of the log raises raised",
+            "with suppress(Exception):",
+            "with suppress(ZeroDivisionError):",
+            f"{_EVENTS}test_logging_that_raises",
         ),
         (
             "an id told with the path",

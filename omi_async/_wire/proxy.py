@@ -40,7 +40,8 @@ def refusal(proxy: Proxy | None, origin: URL, error: aiohttp.ClientHttpProxyErro
         text = f"{name} could not connect to {origin} ({status})."
     else:
         text = f"{name} refuses to connect to {origin} ({status})."
-    return TransportError(text, outcome="not_applied", retryable=status >= 500)
+    passing = status >= 500 or status in {408, 425, 429}
+    return TransportError(text, outcome="not_applied", retryable=passing)
 
 
 def hint(origin: URL) -> str:

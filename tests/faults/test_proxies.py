@@ -95,6 +95,8 @@ REFUSALS: dict[str, tuple[dict[str, Any], str | None, bool, str]] = {
     ),
     "forbidden": ({"refusal": 403}, None, False, "{proxy} refuses to connect to {server} (403)."),
     "no such method": ({"refusal": 405}, None, False, "{proxy} refuses to connect to {server} (405)."),
+    "too many requests": ({"refusal": 429}, None, True, "{proxy} refuses to connect to {server} (429)."),
+    "too slow": ({"refusal": 408}, None, True, "{proxy} refuses to connect to {server} (408)."),
     "bad gateway": ({"refusal": 502}, None, True, "{proxy} could not connect to {server} (502)."),
     "no HTTP": ({"says": b"SSH-2.0-x\r\n\r\n"}, None, True, "{proxy} gave an answer that is not proper HTTP."),
     "nothing": ({"says": b""}, None, True, "the connection through {proxy} was lost."),
