@@ -191,10 +191,6 @@ class AsyncOmiClient:
         if transport.pool.abandon() and not sys.is_finalizing():
             warnings.warn(f"{self!r} made at {self._made_at} was not closed", ResourceWarning, stacklevel=2)
 
-    def _renew_after_fork(self) -> None:
-        """Start afresh in a child process, and leave alone what the parent goes on with."""
-        self._transport.pool.renew_after_fork()
-
 
 def _made(
     api_key: str | None,

@@ -153,9 +153,7 @@ class Bridge(Generic[T]):
         # The loop's thread was not copied, the loop's epoll object and sockets are shared with the parent: closing
         # or collecting any of it here would break the parent's requests.
         keep_forever(self.__dict__.pop("_thread", None))
-        if isinstance(self.target, AsyncOmiClient):
-            self.target._renew_after_fork()
-        else:
+        if not isinstance(self.target, AsyncOmiClient):  # which takes another loop by itself
             self._closed = self._lives_in_parent = True
             keep_forever(self.target)
 

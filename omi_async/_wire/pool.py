@@ -107,11 +107,14 @@ class Place:
     def let_go(self) -> bool:
         """Let go of an owned session that nobody closed, from any thread; whether there was one."""
         session, loop = self.session, self.loop
-        if self._end is None or session is None or session.closed or loop is None:
+        if loop is None:
             return False
+        is_open = self._end is not None and session is not None and not session.closed
         if self._process != os.getpid():
             keep_forever(self)
-            return True
+            return is_open
+        if self._end is None or session is None or not is_open:
+            return False
         self.session = None
         with suppress(StopIteration, RuntimeError):  # the loop may be ending it just now
             self._end.aclose().send(None)  # it has nothing left to close
@@ -180,12 +183,12 @@ class Pool:
             return
         if place.loop is None:  # never used: there is nothing to wait for, and nothing to wait on
             self.closed = True
-        elif place.loop is asyncio.get_running_loop():
-            self.closed = True
-            await place.close()
         elif place.is_left():
             self.abandon()
             self.closed = True
+        elif place.loop is asyncio.get_running_loop():
+            self.closed = True
+            await place.close()
         else:
             raise other_loop()
 
@@ -195,11 +198,6 @@ class Pool:
             return False
         self.closed = True
         return True
-
-    def renew_after_fork(self) -> None:
-        """Start afresh in a child process, and leave alone what the parent goes on with."""
-        inherited, self.place = self.place, Place(self.max_connections, None)
-        keep_forever(inherited)
 
 
 async def _close_session(session: aiohttp.ClientSession) -> None:

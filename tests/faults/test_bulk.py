@@ -152,6 +152,7 @@ async def test_bad_items_fail_alone(side: Side, operation: str, input_kind: str,
         (outcome.id, type(outcome.error)) for outcome in failed
     )
     assert {(FAILED, 0)} == {(outcome.status, outcome.attempts) for outcome in failed}
+    assert all(str(outcome.error).endswith(". Nothing was sent.") for outcome in failed)
     assert 20 == len(server.log)
 
 
