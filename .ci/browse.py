@@ -105,6 +105,15 @@ def dark_mode(reader: Reader) -> None:
     page.context.close()
 
 
+def resuming(reader: Reader) -> None:
+    """How to resume a job is one click from home."""
+    page = reader.page()
+    reader.open(page, "")
+    page.get_by_role("link", name="Resuming").click()
+    page.get_by_role("heading", name="Resuming").wait_for(timeout=10_000)
+    page.context.close()
+
+
 def versions(reader: Reader) -> None:
     page = reader.page()
     reader.open(page, "")
@@ -137,6 +146,7 @@ def main() -> int:
         count = every_page(reader, site / version)
         search(reader, "lost answer", "An attempt whose answer was lost makes the call")
         dark_mode(reader)
+        resuming(reader)
         versions(reader)
         pictures(reader)
         browser.close()
