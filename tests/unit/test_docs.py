@@ -15,11 +15,14 @@ pytestmark = pytest.mark.repository
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+HOSTS = ROOT / "docs" / "hosts.md"
 
 
 def blocks() -> list[ParameterSet]:
     found = []
     for page in PAGES:
+        if page == HOSTS:  # its programs are run by their hosts, in tests/hosts
+            continue
         for number, match in enumerate(re.finditer(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S), 1):
             found.append(pytest.param(match[1], id=f"{page.name}-{number}"))
     return found
@@ -51,6 +54,16 @@ def test_example_runs(program: str, tmp_path: Path) -> None:
         settings = {"OMI_API_KEY": sandbox.api_key, "OMI_API_BASE": sandbox.url}
         result = run("-c", program, cwd=tmp_path, environment=settings)
     assert (0, "") == (result.returncode, result.stderr)
+
+
+def test_hosts_are_shown_as_they_are() -> None:
+    """The page of hosts names each program and shows all of it but its docstring, and shows no other."""
+    shown = re.findall(
+        r"^\[`(\w+\.py)`\]\(examples/hosts/\1\).*?\n\n```python\n(.*?)^```", HOSTS.read_text(), re.M | re.S
+    )
+    programs = {path.name: path.read_text() for path in (HOSTS.parent / "examples" / "hosts").glob("*.py")}
+    assert {name: re.sub(r'\A""".*?"""\n+', "", text, flags=re.S) for name, text in programs.items()} == dict(shown)
+    assert len(shown) == HOSTS.read_text().count("```python\n")
 
 
 def test_quickstart_tells_its_story() -> None:
