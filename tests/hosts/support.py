@@ -192,7 +192,7 @@ class Tally:
         applied = server.applied
         assert [] == self.wrong
         assert self.right <= applied <= self.right + len(self.lost)
-        return {"requests": len(server.calls), "right": self.right, "lost": len(self.lost)}
+        return {"renames": applied, "right": self.right, "lost": len(self.lost)}
 
 
 @contextmanager
