@@ -120,6 +120,10 @@ class Server:
     url: str
 
     @property
+    def port(self) -> int:
+        return urlsplit(self.url).port or 80
+
+    @property
     def calls(self) -> list[Call]:
         """Every request of the API that has been answered, or was dropped."""
         return [
@@ -143,9 +147,9 @@ class Server:
 
 
 @contextmanager
-def serving(log: Path) -> Iterator[Server]:
+def serving(log: Path, port: int = 0) -> Iterator[Server]:
     """Run the standalone sandbox, without a limit of writes."""
-    command = (sys.executable, "-m", "omi_async.sandbox", "--write-limit", "none", "--log")
+    command = (sys.executable, "-m", "omi_async.sandbox", "--write-limit", "none", "--log", "--port", port)
     with running(log, *command, cwd=subprocesses.ROOT, env=subprocesses.environment()) as program:
         program.wait_for("Ctrl-C stops it.")
         settings = dict(re.findall(r"^export (\w+)=(\S+)$", program.text, re.M))
