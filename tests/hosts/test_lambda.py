@@ -36,6 +36,7 @@ class Runtime:
             def do_GET(self) -> None:
                 event, seconds = runtime._events.get()
                 self._answer(
+                    200,
                     event,
                     ("Lambda-Runtime-Aws-Request-Id", f"request-{next(numbers)}"),
                     ("Lambda-Runtime-Deadline-Ms", str(int((time.time() + seconds) * 1000))),
@@ -44,13 +45,13 @@ class Runtime:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                self._answer({})
+                self._answer(202, {})
                 runtime._answers.put((self.path.rpartition("/")[2], json.loads(body)))
 
-            def _answer(self, value: object, *headers: tuple[str, str]) -> None:
+            def _answer(self, status: int, value: object, *headers: tuple[str, str]) -> None:
                 body = json.dumps(value).encode()
-                self.send_response(200)
-                for header in (*headers, ("Content-Length", str(len(body)))):
+                self.send_response(status)
+                for header in (*headers, ("Content-Type", "application/json"), ("Content-Length", str(len(body)))):
                     self.send_header(*header)
                 self.end_headers()
                 self.wfile.write(body)
