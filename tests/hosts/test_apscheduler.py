@@ -1,6 +1,5 @@
 """The recipe for APScheduler."""
 
-import re
 import signal
 import sys
 from collections.abc import Callable

@@ -37,6 +37,10 @@ def job(server: Server, start: Start, project: Path) -> Job:
     return job
 
 
+def wait_for_applied(run: Program, server: Server, number: int) -> None:
+    run.wait_until(lambda: server.applied >= number)
+
+
 def test_all_is_well(server: Server, job: Job, figure: Callable[..., None]) -> None:
     """The job says nothing and ends with 0, so cron sends no mail; another run sends no request."""
     first = job()
@@ -68,27 +72,34 @@ def test_closed_window(server: Server, job: Job) -> None:
     assert 40 == server.applied
 
 
-def test_interrupt(server: Server, job: Job) -> None:
-    """SIGINT ends the job as SIGINT ends programs; the next run sends what was not settled, and nothing else."""
+def test_signals(server: Server, job: Job) -> None:
+    """A signal ends the job as it ends programs; the next run sends what was not settled, and nothing else."""
     server.fail(delay=0.2, times=100)
-    first = job()
-    first.wait_until(lambda: server.applied >= 8)
-    assert -signal.SIGINT == first.end(signal.SIGINT)
-    assert server.applied < len(IDS)
-    second = job()
-    second.wait_until(lambda: server.applied >= 24)
-    assert -signal.SIGTERM == second.end(signal.SIGTERM)
-    third = job()
-    assert (0, "") == (third.wait(), third.text)
+    runs = []
+    for number, applied in ((signal.SIGINT, 8), (signal.SIGTERM, 16), (signal.SIGKILL, 24)):
+        runs.append(job())
+        wait_for_applied(runs[-1], server, applied)
+        assert -number == runs[-1].end(number)
+        assert server.applied < len(IDS)
+    last = job()
+    assert (0, "") == (last.wait(), last.text)
     assert len(IDS) == server.applied
-    assert [] == first.complaints + second.complaints
+    assert [] == [line for run in runs for line in run.complaints]
+
+
+def test_refused_key(server: Server, job: Job) -> None:
+    """A key that is refused ends the job with 78: it would be refused again."""
+    server.fail(status=401, body={"detail": "Invalid API Key"})
+    run = job()
+    assert os.EX_CONFIG == run.wait()
+    assert "401" in run.text
 
 
 def test_two_runs_at_once(server: Server, job: Job) -> None:
     """A run that finds another one at work leaves everything to it."""
     server.fail(delay=0.2, times=100)
     first = job()
-    first.wait_until(lambda: server.applied >= 4)
+    wait_for_applied(first, server, 4)
     second = job()
     assert os.EX_TEMPFAIL == second.wait()
     assert "journal" in second.text

@@ -58,7 +58,9 @@ SERVERS = {
 }
 
 
-@pytest.mark.parametrize(("interface", "view"), [("wsgi", "conversations"), ("asgi", "conversations"), ("asgi", "async")])
+@pytest.mark.parametrize(
+    ("interface", "view"), [("wsgi", "conversations"), ("asgi", "conversations"), ("asgi", "async")]
+)
 def test_views(
     server: Server, start: Start, site: Path, interface: str, view: str, figure: Callable[..., None]
 ) -> None:

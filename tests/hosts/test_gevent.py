@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -24,3 +25,22 @@ def test_greenlets_share_a_client(server: Server, start: Start, figure: Callable
     )
     figure("gevent", requests=len(server.calls) - asked, right=len(ids))
     assert 200 == len(server.calls) - asked
+
+
+def test_one_client(start: Start, project: Path) -> None:
+    """A second client of a process is refused before anything is sent."""
+    (project / "two.py").write_text("""
+from gevent import monkey
+monkey.patch_all()
+from omi_sync import EventLoopError, OmiClient
+first, second = OmiClient(), OmiClient()
+first.folders.list()
+try:
+    second.folders.list()
+except EventLoopError:
+    print("one client")
+first.folders.list()
+""")
+    program = start(sys.executable, "two.py")
+    assert 0 == program.wait()
+    assert "one client" == program.text.splitlines()[-1]

@@ -28,7 +28,17 @@ def test_kill_and_reload(
         pytest.importorskip("gevent", reason="needs gevent, which belongs to the extra `hosts`")
     project.joinpath("used.py").write_text(USED)
     port = free_port()
-    options = ["--bind", f"127.0.0.1:{port}", "--workers", 2, "--threads", 4, "--worker-class", worker, "--no-control-socket"]
+    options = [
+        "--bind",
+        f"127.0.0.1:{port}",
+        "--workers",
+        2,
+        "--threads",
+        4,
+        "--worker-class",
+        worker,
+        "--no-control-socket",
+    ]
     gunicorn = start(
         *(sys.executable, "-m", "gunicorn", *options, *(["--preload"] if preload else [])),
         *("--pythonpath", RECIPES, "used:app"),

@@ -112,9 +112,7 @@ def test_frozen_between_events(
     assert [] == function.complaints
 
 
-def test_frozen_while_the_server_ends(
-    server: Server, runtime: Runtime, function: Program, tmp_path: Path
-) -> None:
+def test_frozen_while_the_server_ends(server: Server, runtime: Runtime, function: Program, tmp_path: Path) -> None:
     """A connection that ended while the process was frozen is not used: the next event makes one request."""
     assert "response" == runtime.invoke("conv_standup", "Before")[0]
     os.kill(function.process.pid, signal.SIGSTOP)

@@ -1,6 +1,8 @@
 """Cells of a notebook, in the percent format that Jupytext and editors know."""
 
 # %%
+import asyncio
+
 from omi_async import AsyncOmiClient
 from omi_sync import OmiClient
 
@@ -14,4 +16,5 @@ conversation = await async_omi.conversations.update("conv_standup", title="From 
 conversation.structured.title
 
 # %%
-[conversation.id async for conversation in async_omi.conversations.list(limit=3)]
+found = await asyncio.gather(*(async_omi.conversations.get(name) for name in ("conv_standup", "conv_design")))
+[conversation.id for conversation in found]
