@@ -33,7 +33,9 @@ manager, client = start_new_kernel(kernel_name="python3")
 def run(code, then=lambda: None):
     message = client.execute(code)
     then()
-    print("cell", client.get_shell_msg(timeout=60)["content"].get("ename", "ok"), flush=True)
+    while (reply := client.get_shell_msg(timeout=60))["parent_header"]["msg_id"] != message:
+        pass
+    print("cell", reply["content"].get("ename", "ok"), flush=True)
 def interrupt():
     while not os.path.exists("interrupt"):
         time.sleep(0.02)
