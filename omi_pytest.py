@@ -89,4 +89,4 @@ def async_omi(omi_sandbox: "Sandbox", _omi_policy: "RetryPolicy") -> "Iterator[A
     client = AsyncOmiClient(omi_sandbox.api_key, base_url=omi_sandbox.url, retry=_omi_policy)
     yield client
     # Not `aclose`, which needs the client's loop: now it does not run, or is closed already.
-    client._transport.abandon()
+    client._transport.pool.abandon()

@@ -12,7 +12,7 @@ WHEEL = (
 )
 SDIST = (
     r"omi_async-[0-9.]+/"
-    r"(omi_async/.+|omi_sync/.+|omi_pytest\.py|docs/.+|CHANGELOG\.md|LICENSE|README\.md|pyproject\.toml|PKG-INFO|\.gitignore)"
+    r"(omi_async/.+|omi_sync/.+|omi_pytest\.py|docs/.+|CHANGELOG\.md|LICENSE|README\.md|SECURITY\.md|pyproject\.toml|PKG-INFO|\.gitignore)"
 )
 
 

@@ -23,6 +23,7 @@ from aiohttp import ClientSession
 from ._late import Room, load
 from ._protocol.arguments import misconfigured
 from ._version import __version__
+from ._wire.pool import Pool
 from ._wire.proxy import Proxy
 from ._wire.transport import Transport
 from .errors import ConfigurationError
@@ -102,6 +103,7 @@ class AsyncOmiClient:
         if isinstance(made, ConfigurationError):
             raise made
         self._base_url, self._transport, self._retrier = made
+        self._owner: Self | None = None
         frame = sys._getframe(1)
         self._made_at = f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
@@ -135,12 +137,33 @@ class AsyncOmiClient:
         request = load("omi_async._protocol.raw").raw(method, path, params, json, repeatable, windows)
         return await self._retrier.call(request, timeout, retry)
 
+    def with_key(self, api_key: str) -> Self:
+        """A client with another key, which uses the connections of this one.
+
+        Settings are those of this client, `on_event` included. What the server refuses a key is remembered for that
+        key alone: each has rate windows and a budget for retries of its own. Both share `max_connections`. Closing
+        this client closes it too; closing it closes nothing else: calls under way go on, and further ones raise
+        `ClientClosedError`. Raises `ConfigurationError` for what cannot be a key.
+        """
+        made = _with_key(self._transport, api_key)
+        del api_key
+        if isinstance(made, ConfigurationError):
+            raise made
+        client = object.__new__(type(self))
+        client._base_url, client._transport = self._base_url, made
+        client._retrier = self._retrier.with_transport(made)
+        client._owner = self._owner or self
+        return client
+
     async def aclose(self) -> None:
         """Close the client and its connections; calls under way get up to five seconds to finish.
 
         A call that does not finish raises `ClientClosedError`. Closing twice does nothing.
         """
-        await self._transport.aclose()
+        if self._owner is None:
+            await self._transport.pool.aclose()
+        else:
+            self._transport.leave()
 
     async def __aenter__(self) -> Self:
         return self
@@ -163,15 +186,10 @@ class AsyncOmiClient:
 
     def __del__(self) -> None:
         transport = self.__dict__.get("_transport")  # missing where __init__ refused a setting
-        if transport is not None and transport.abandon() and not sys.is_finalizing():
+        if transport is None or self._owner is not None:
+            return
+        if transport.pool.abandon() and not sys.is_finalizing():
             warnings.warn(f"{self!r} made at {self._made_at} was not closed", ResourceWarning, stacklevel=2)
-
-    def _renew_after_fork(self) -> Transport:
-        """Start afresh in a child process; gives back the inherited transport, which must be left alone."""
-        inherited = self._transport
-        self._transport = self._retrier.transport = inherited.renewed()
-        self._transport.closed = inherited.closed
-        return inherited
 
 
 def _made(
@@ -200,18 +218,25 @@ def _made(
         limits = Timeout.of(timeout)
         url = _checked_base_url((os.environ.get("OMI_API_BASE") or _DEFAULT_BASE_URL) if base_url is None else base_url)
         transport = Transport(
+            Pool(max_connections, session, None if ssl is None else _checked_context(ssl)),
             api_key=_checked_key(os.environ.get("OMI_API_KEY") if api_key is None else api_key),
             base_url=url,
             user_agent=_checked_user_agent(user_agent),
-            max_connections=max_connections,
-            session=session,
             proxy=None if proxy is None else _checked_proxy(proxy, url),
-            trust=None if ssl is None else _checked_context(ssl),
         )
     except ConfigurationError as error:
         refusal = error.with_traceback(None)
     else:
         return url, transport, Retrier(transport, limits, retry, () if on_event is None else (on_event,))
+    return refusal
+
+
+def _with_key(transport: Transport, api_key: str) -> Transport | ConfigurationError:
+    """The other key's way, or the refusal of the key, as with `_made`."""
+    try:
+        return transport.with_key(_checked_key(api_key))
+    except ConfigurationError as error:
+        refusal = error.with_traceback(None)
     return refusal
 
 

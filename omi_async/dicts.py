@@ -41,9 +41,11 @@ def from_dict(cls: type[M], data: Mapping[str, Any]) -> M:
         raise TypeError(f"cls must name the class of the result: {kind.__name__}[...]")
     try:
         # A copy, because the values become the model's own.
-        return structure(copy.deepcopy(dict(data)), cls)
+        return copy.deepcopy(structure(dict(data) if isinstance(data, Mapping) else data, cls))
     except Unreadable as error:
         problem = str(error)
+    except RecursionError:
+        problem = "nested too deeply"
     raise ValueError(f"{kind.__name__}: {problem}")
 
 

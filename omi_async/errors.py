@@ -151,7 +151,7 @@ def from_plain(value: object) -> OmiError:
             if isinstance(kind, type) and issubclass(kind, OmiError):
                 try:
                     error = kind(*args)
-                    if error.outcome in _OUTCOME_SENTENCE:
+                    if error.outcome in _OUTCOME_SENTENCE and str(error):
                         return error
                 except (TypeError, ValueError, AttributeError, LookupError):
                     pass  # raised below, where the values are not the context

@@ -94,6 +94,21 @@ class CallEnded:
 Watcher: TypeAlias = Callable[[AttemptEnded | CallEnded], object]
 
 
+def log(
+    level: int,
+    text: str,
+    *values: object,
+    extra: dict[str, object] | None = None,
+    exc_info: BaseException | None = None,
+) -> None:
+    """Write to the log `omi_async`. What handlers, filters and record factories raise must not change a call."""
+    with suppress(Exception):
+        try:
+            _log.log(level, text, *values, extra=extra, exc_info=exc_info)
+        except KeyError:  # a record factory sets a field of one of these names itself
+            _log.log(level, text, *values, exc_info=exc_info)
+
+
 def call_watcher(watcher: Callable[[T], object], value: T, name: str, consequence: str = "") -> bool:
     """Call a watcher that was given under this name. What it raises is logged, and False is returned."""
     try:
@@ -101,8 +116,8 @@ def call_watcher(watcher: Callable[[T], object], value: T, name: str, consequenc
         if iscoroutine(returned):
             returned.close()
             raise TypeError(f"{name} must be a plain function, and returned a coroutine")
-    except (Exception, asyncio.CancelledError):  # noqa: BLE001 - a watcher must not change what it watches
-        _log.exception("%s failed%s", name, consequence)
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a watcher must not change what it watches
+        log(logging.ERROR, "%s failed%s", name, consequence, exc_info=error)
         return False
     return True
 
@@ -209,8 +224,7 @@ class Trail:
     def _log(level: int, text: str, *values: object, extra: dict[str, object] | None = None) -> None:
         # Without any handler Python would print each warning on standard error, beside the error that is raised.
         if _log.isEnabledFor(level) and _log.hasHandlers():
-            with suppress(Exception):  # of a filter of the user's
-                _log.log(level, text, *values, extra=extra)
+            log(level, text, *values, extra=extra)
 
 
 def _rate_window(request: Request[Any], answer: Answer | None, error: BaseException | None) -> RateWindow:
@@ -228,7 +242,7 @@ def _extra(event: AttemptEnded | CallEnded) -> dict[str, object]:
     window: RateWindow = values.pop("rate_window")
     kind = "attempt_ended" if isinstance(event, AttemptEnded) else "call_ended"
     return {
-        "event": kind,
+        "event_name": kind,  # not `event`, under which structlog keeps the text of a record
         **values,
         "rate_window": window.name,
         "rate_limit": window.limit,

@@ -7,7 +7,6 @@ refusal teaches it. From then on the client counts what it sends, and waits for 
 
 import re
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -74,7 +73,7 @@ class Gate:
         self._spent_until = _PAST  # by our own count
         self._opened = 0.0  # when the window of the present count began
         self._used = 0
-        self._sent: deque[float] = deque(maxlen=_REMEMBERED)
+        self._sent: list[float] = []
         self._earliest_opening = 0.0  # the window of the last lesson cannot have begun before
         self._refusals = 0  # in the last lesson
 
@@ -97,6 +96,8 @@ class Gate:
         """Count a request that is about to be sent; the moment by which `unsent` takes it back."""
         now = self._clock()
         self._sent.append(now)
+        if len(self._sent) > _REMEMBERED:
+            del self._sent[0]
         if self.limit is not None and self.window is not None:
             if now >= self._opened + self.window:
                 self._opened, self._used = now, 0

@@ -23,7 +23,7 @@ from ._protocol.request import Answer, Refusal, Request
 from ._wire.connection import Attempt
 from ._wire.transport import Transport
 from .errors import OmiError, RateLimitError, RequestTimeoutError, TransportError, is_retryable
-from .events import Ending, Trail, Watcher
+from .events import Ending, Trail, Watcher, log
 from .pacing import Gate
 
 if TYPE_CHECKING:
@@ -31,8 +31,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_log = logging.getLogger("omi_async")
-_is_logged, _DEBUG = _log.isEnabledFor, logging.DEBUG
+_is_logged, _DEBUG = logging.getLogger("omi_async").isEnabledFor, logging.DEBUG
 
 _LONGEST = 86400.0  # seconds; a longer limit is a mistake in the unit, and None says "no limit"
 
@@ -157,6 +156,10 @@ class Retrier:
         self.budget = Budget()
         self._gates: dict[str, Gate] = {}
         self._gates_of: dict[tuple[str, ...], list[Gate]] = {}
+
+    def with_transport(self, transport: Transport) -> "Retrier":
+        """One of the same settings that shares neither gates nor budget with this one."""
+        return Retrier(transport, self._timeout, self.policy, self.watchers)
 
     def gate(self, window: str) -> Gate:
         """The gate of one of the server's rate windows."""
@@ -406,7 +409,7 @@ class Call(Generic[T]):
             return True
         cost = Budget.THROTTLED_COST if isinstance(failure, RateLimitError) else Budget.RETRY_COST
         if not self._budget.withdraw(cost):
-            _log.info("%s: no retry, the client's retry budget is spent", self._request.operation)
+            log(logging.INFO, "%s: no retry, the client's retry budget is spent", self._request.operation)
             return True
         self._spent = cost
         self._kept_trail().wait_begins(state.upcoming_sleep)
@@ -414,7 +417,7 @@ class Call(Generic[T]):
 
     async def _sleep(self, seconds: float) -> None:
         try:
-            await self._transport.pause(self._policy.sleep(seconds))
+            await self._transport.pause(self._policy.sleep, seconds)
         except OmiError as error:
             failure = error.with_traceback(None)
             self._refund()

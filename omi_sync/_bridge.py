@@ -69,9 +69,18 @@ class Bridge(Generic[T]):
         self._calls_back = calls_back
         self._closed = False
         self._lives_in_parent = False  # the target is the one of the process that this one was forked from
+        self._owner: Bridge[T] | None = None
+        """Another bridge, whose loop and thread this one uses."""
         frame = sys._getframe(2)  # the caller of the generated __init__
         self._made_at = f"{frame.f_code.co_filename}:{frame.f_lineno}"
         _bridges.add(self)
+
+    def sharing(self, target: T) -> "Bridge[T]":
+        """A bridge to another target on the same loop."""
+        bridge: Bridge[T] = object.__new__(Bridge)
+        bridge.target, bridge._calls_back, bridge._closed = target, self._calls_back, False
+        bridge._owner = self._owner or self
+        return bridge
 
     def run(self, coroutine: Coroutine[Any, Any, R], calls: Calls | None = None) -> R:
         """Run a coroutine to its end and return or raise what it does; meanwhile `calls` are served from here."""
@@ -104,10 +113,13 @@ class Bridge(Generic[T]):
         if thread is not None:
             _refuse_own(thread)
         self._closed = True
+        if self._owner is not None:
+            _run_at_once(self.target.aclose())
+            return
         if self._lives_in_parent:
             return
         if thread is None or thread.stays_unstarted():
-            _close_unused(self.target.aclose())
+            _run_at_once(self.target.aclose())
         elif not thread.finished and not sys.is_finalizing():
             if thread.died():  # the target is closed on a loop that takes its place
                 thread = self._thread = _LoopThread(self.target)
@@ -121,6 +133,8 @@ class Bridge(Generic[T]):
             raise ClientClosedError("the client is closed.", outcome="not_applied")
         if sys.is_finalizing():
             raise ClientClosedError("the program is ending.", outcome="not_applied")
+        if self._owner is not None:
+            return self._owner._serving()
         if thread is None:
             # Of several threads, or a signal's handler in the middle of it, the first one's is taken by all.
             first: _LoopThread = self.__dict__.setdefault("_thread", _LoopThread(self.target))
@@ -139,9 +153,7 @@ class Bridge(Generic[T]):
         # The loop's thread was not copied, the loop's epoll object and sockets are shared with the parent: closing
         # or collecting any of it here would break the parent's requests.
         keep_forever(self.__dict__.pop("_thread", None))
-        if isinstance(self.target, AsyncOmiClient):
-            keep_forever(self.target._renew_after_fork())
-        else:
+        if not isinstance(self.target, AsyncOmiClient):  # which takes another loop by itself
             self._closed = self._lives_in_parent = True
             keep_forever(self.target)
 
@@ -305,13 +317,13 @@ def _refuse_own(thread: _LoopThread) -> None:
         )
 
 
-def _close_unused(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Close a target that no loop has used: it has nothing to wait for."""
+def _run_at_once(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Close a target that has nothing to wait for."""
     try:
         coroutine.send(None)
     except StopIteration:
         return
-    raise AssertionError("a target that was never used waits for something")
+    raise AssertionError("a target without calls of its own waits for something")
 
 
 class _Handoff(Generic[R]):

@@ -246,6 +246,8 @@ class Facade:
             yield f"        return {self.target}.{node.name}"
         elif (kind := iterated(node)) is not None:
             yield from self._iterating(node, renamed(kind))
+        elif node.returns is not None and ast.unparse(node.returns) == "Self":
+            yield from self._sharing(node)
         elif node.name == "__repr__":
             other = f'.replace("{self.old}", "{self.new}", 1)' if self.old != self.new else ""
             yield '        if "_bridge" not in self.__dict__:  # in the traceback of a refused setting'
@@ -279,6 +281,14 @@ class Facade:
                 values[values.index(f"{name}={name}")] = f"{name}=relayed(items, {name})"
         yield from call(f"target = {self.target}.{node.name}", values)
         yield f"        return {kind}({', '.join(made)})"
+
+    def _sharing(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
+        """A method that makes another object of the same kind, which shares the loop."""
+        self.names.add("Self")
+        yield from self._without_private(node, call(f"target = {self.target}.{node.name}", arguments(node)))
+        yield "        made = object.__new__(type(self))"
+        yield "        made._bridge = self._bridge.sharing(target)"
+        yield "        return made"
 
     def _iter(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
         returns = ast.unparse(node.returns) if node.returns is not None else ""
@@ -330,21 +340,24 @@ class Facade:
         self._check(node)
         yield from self._signature(node)
         own = f"Async{self.old}" if self.old == self.new else self.old
-        private = self._private(node)
         values, calls_back = arguments(node), ""
         for name in callbacks(node):
             self.names.add("to_caller")
             values[values.index(f"{name}={name}")] = f"{name}=to_caller({name})"
             calls_back = f", calls_back={name} is not None"
-        made = call(f"target = {own}", values)
-        if private:  # gone from this frame too, above all where the settings are refused
-            yield "        try:"
-            yield from (f"    {line}" for line in made)
-            yield "        finally:"
-            yield from (f"    {line}" for line in private)
-        else:
-            yield from made
+        yield from self._without_private(node, call(f"target = {own}", values))
         yield f"        self._bridge = Bridge(target{calls_back})"
+
+    def _without_private(self, node: ast.FunctionDef | ast.AsyncFunctionDef, made: list[str]) -> Iterator[str]:
+        """A call after which private arguments are gone from this frame too, above all where it refuses them."""
+        private = self._private(node)
+        if not private:
+            yield from made
+            return
+        yield "        try:"
+        yield from (f"    {line}" for line in made)
+        yield "        finally:"
+        yield from (f"    {line}" for line in private)
 
     def _private(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
         """What takes private arguments out of the frame, as the source does."""

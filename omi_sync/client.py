@@ -125,6 +125,22 @@ class OmiClient:
         )
         return self._bridge.run(coroutine)
 
+    def with_key(self, api_key: str) -> Self:
+        """A client with another key, which uses the connections of this one.
+
+        Settings are those of this client, `on_event` included. What the server refuses a key is remembered for that
+        key alone: each has rate windows and a budget for retries of its own. Both share `max_connections`. Closing
+        this client closes it too; closing it closes nothing else: calls under way go on, and further ones raise
+        `ClientClosedError`. Raises `ConfigurationError` for what cannot be a key.
+        """
+        try:
+            target = self._bridge.target.with_key(api_key)
+        finally:
+            del api_key
+        made = object.__new__(type(self))
+        made._bridge = self._bridge.sharing(target)
+        return made
+
     def close(self) -> None:
         """Close the client and its connections; calls under way get up to five seconds to finish.
 

@@ -200,7 +200,7 @@ class Intake(Generic[R]):
         name = self._id_of(value)
         request = self._request(value)
         if isinstance(request, TypeError):
-            request = InvalidRequestError(str(request))
+            request = InvalidRequestError(f"{request}.")
         if isinstance(request, InvalidRequestError):
             request.outcome = "not_applied"
         item = Item(self._position, _shown(name), request)

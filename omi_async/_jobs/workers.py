@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Generic, TypeVar
 
-from .._wire.transport import running_loop
+from .._wire.pool import running_loop
 from ..errors import (
     AuthenticationError,
     BulkStoppedError,
@@ -74,7 +74,7 @@ class Job(Generic[R]):
         self._gate = retrier.gate(window)
         self._intake = intake
         # More would only wait for a connection, and could run out of time there.
-        self._concurrency = min(concurrency, retrier.transport.most_at_once)
+        self._concurrency = min(concurrency, retrier.transport.pool.most_at_once)
         self.tally = Tally(self._gate, retrier.policy.clock, total, on_progress)
         self._is_confirmed = is_confirmed
         self._wait = wait
@@ -375,7 +375,7 @@ class Job(Generic[R]):
         return self._is_going_on()
 
     def _pause(self, seconds: float) -> Awaitable[None]:
-        return self._retrier.transport.pause(self._retrier.policy.sleep(seconds))
+        return self._retrier.transport.pause(self._retrier.policy.sleep, seconds)
 
     async def _settle(self, item: Item) -> None:
         """See one item through to its outcome, and have the next one of its id, if any, sent after it."""

@@ -229,6 +229,11 @@ def _is_enum(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, Enum)
 
 
+def _is_time(kind: Any) -> bool:
+    # freezegun, for instance, gives modules that are imported while it is at work another class of this name.
+    return isinstance(kind, type) and issubclass(kind, datetime)
+
+
 def _is_array(kind: Any) -> bool:
     return get_origin(kind) is tuple
 
@@ -244,6 +249,8 @@ def _hook(kind: Any) -> _Hook:
 
 
 def _made_hook(kind: Any) -> _Hook:
+    if _is_time(kind):
+        return _time
     if _is_optional(kind):
         return _optional(kind)
     if _is_open_enum(kind):
@@ -268,7 +275,6 @@ _hooks: dict[Any, _Hook] = {
     bool: _boolean,
     int: _integer,
     float: _number,
-    datetime: _time,
     Any: _anything,
     errors.OmiError: _error,
 }
@@ -377,7 +383,7 @@ def _by_cattrs(model: type[Any]) -> Callable[[Any], Any]:
     converter: cattrs.Converter = load("cattrs").Converter(detailed_validation=False)
     converter.register_structure_hook_factory(lambda _: True, _hook)
     enums = [field.type for field in attrs.fields(model) if _is_enum(field.type)]
-    for leaf in (str, bool, int, float, datetime, *enums):  # which cattrs would read by hooks of its own
+    for leaf in (str, bool, int, float, *enums):  # which cattrs would read by hooks of its own
         converter.register_structure_hook(leaf, _hook(leaf))
     hook: _Hook = load("cattrs.gen").make_dict_structure_fn(model, converter)
     return lambda value: hook(_dictionary(value, model), model)

@@ -75,7 +75,7 @@ def _meaning(status: int) -> _Meaning:
     429 comes from the limiter in front of the handler, and the other 4xx are the handler's refusals. 408 and 425
     may come from something in between, as do 460 and 499, with which load balancers and proxies note that they
     stopped waiting for the API. A 5xx can follow the change that it could not report. The full table is in
-    docs/errors.md.
+    docs/outcomes.md.
     """
     match status:
         case 429:

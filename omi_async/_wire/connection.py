@@ -91,6 +91,9 @@ class Connector(aiohttp.TCPConnector):
     before a request is written answers none of ours: aiohttp would hand it to that request.
     """
 
+    is_given_up = False
+    """Its loop is to close it. The loop may end without doing so."""
+
     def __init__(self, trust: ssl.SSLContext | None) -> None:
         # The transport's slots limit the requests under way, so the connector need not.
         super().__init__(limit=0, keepalive_timeout=_KEEPALIVE, ssl=True if trust is None else trust)
@@ -134,6 +137,11 @@ class Connector(aiohttp.TCPConnector):
     def give_up(self) -> None:
         """Close at once and in silence, on a loop that does not run any more."""
         self._close()
+
+    def __del__(self, *args: Any) -> None:
+        if self.is_given_up:
+            self.give_up()
+        super().__del__(*args)
 
 
 async def read_tickets(protocol: ResponseHandler) -> None:

@@ -19,6 +19,7 @@ from yarl import URL
 
 from .._protocol.request import Answer, Request
 from .connection import JSON, Attempt, Connector, limits, read, refused_unread
+from .pool import Place
 from .proxy import Proxy
 
 _KNOWN = aiohttp.__version__.startswith("3.14.")
@@ -40,7 +41,6 @@ class Direct:
         self._url = URL(base_url, encoded=True)
         self._proxy = proxy
         self._write = _writer(authorization, self._url, user_agent, proxy)
-        self._target: aiohttp.ClientRequest | None = None
 
     @staticmethod
     def suits(session: aiohttp.ClientSession) -> bool:
@@ -53,13 +53,15 @@ class Direct:
             and _are_original(kind.request, kind._request)
         )
 
-    async def __call__(self, session: aiohttp.ClientSession, request: Request[Any], attempt: Attempt) -> Answer:
+    async def __call__(
+        self, place: Place, session: aiohttp.ClientSession, request: Request[Any], attempt: Attempt
+    ) -> Answer:
         """Make the request and read its answer."""
         connector = session.connector
         assert isinstance(connector, Connector)  # noqa: S101 - the session is the client's own
-        target = self._target
+        target = place.target
         if target is None:
-            target = self._new_target(session)
+            target = self._new_target(place, session)
         try:
             connection = await connector.obtain(target, [], limits(attempt.connect), attempt)
         except TimeoutError as error:
@@ -85,11 +87,11 @@ class Direct:
             raise
         return answer
 
-    def _new_target(self, session: aiohttp.ClientSession) -> aiohttp.ClientRequest:
+    def _new_target(self, place: Place, session: aiohttp.ClientSession) -> aiohttp.ClientRequest:
         loop = asyncio.get_running_loop()
         if self._proxy is None:
-            self._target = _Target("GET", self._url, loop=loop, session=session)
-            return self._target
+            place.target = _Target("GET", self._url, loop=loop, session=session)
+            return place.target
         # Not kept: it has the proxy's password.
         return _Target(
             "GET", self._url, loop=loop, session=session, proxy=self._proxy.url, proxy_headers=self._proxy.headers()

@@ -37,8 +37,7 @@ class ThroughSession:
         self._base_url = base_url
         self._proxy = proxy
         self._borrowed = borrowed
-        self._headers = {"Accept": JSON, "Accept-Encoding": "gzip", "User-Agent": user_agent}
-        self._headers_with_body = {**self._headers, "Content-Type": JSON}
+        self._user_agent = user_agent
         # The key lives in this function's cell alone: vars(), repr() and debuggers' views of the object stay clean.
         self._origin = URL(base_url, encoded=True).origin()
         self._middlewares = (_guard(authorization, self._origin, borrowed=borrowed),)
@@ -50,12 +49,14 @@ class ThroughSession:
         middlewares = self._middlewares
         if request.authorization is not None:
             middlewares = (_guard(request.authorization(), self._origin, borrowed=self._borrowed),)
-        headers = self._headers if request.body is None else self._headers_with_body
+        headers = {"Accept": JSON, "Accept-Encoding": "gzip", "User-Agent": self._user_agent}
+        if request.body is not None:
+            headers["Content-Type"] = JSON
         proxy, proxy_headers = None, None  # which leaves a borrowed session its own
         if self._proxy is not None:
             proxy, proxy_headers = self._proxy.url, self._proxy.headers()
             if self._origin.scheme == "http":  # without a tunnel the proxy reads the request itself
-                headers = {**headers, **proxy_headers}
+                headers.update(proxy_headers)
         token = current.set(attempt)
         try:
             response = await session.request(

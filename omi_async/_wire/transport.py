@@ -1,59 +1,36 @@
 """One attempt on the wire: when it may be made, how long it may take, and what its failures mean."""
 
 import asyncio
-import os
 import ssl
 import sys
 import threading
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from typing import Any
+from typing import Any, ParamSpec
 
 import aiohttp
 from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 from yarl import URL
 
-from .._late import load
-from .._protocol.arguments import misconfigured
 from .._protocol.request import Answer, Request
-from ..errors import (
-    ClientClosedError,
-    EventLoopError,
-    OmiError,
-    Outcome,
-    RequestTimeoutError,
-    ResponseError,
-    TransportError,
-)
-from .connection import Attempt, Connector, not_http
-from .deadline import Deadline, Deadlines
+from ..errors import ClientClosedError, OmiError, Outcome, RequestTimeoutError, ResponseError, TransportError
+from .connection import Attempt, not_http
+from .deadline import Deadline
 from .direct import Direct
-from .fork import keep_forever
+from .pool import Place, Pool, closed
 from .proxy import Proxy, hint, refusal
 from .session import ThroughSession
 
-_CLOSE_GRACE = 5.0  # seconds that calls under way get to finish when the client is closed
+P = ParamSpec("P")
 
 # OpenSSL's numbers for a chain of certificates that ends at an authority which this machine does not know.
 _UNKNOWN_AUTHORITY = {18, 19, 20, 21}
 
 
 class Transport:
-    """The session, owned or borrowed, and everything that holds for each request on it."""
+    """One key's way to the server over a pool of connections."""
 
-    def __init__(
-        self,
-        *,
-        api_key: str,
-        base_url: str,
-        user_agent: str,
-        max_connections: int,
-        session: aiohttp.ClientSession | None,
-        proxy: Proxy | None,
-        trust: ssl.SSLContext | None,
-    ) -> None:
-        if session is not None and not isinstance(session, aiohttp.ClientSession):
-            raise misconfigured("session must be an aiohttp.ClientSession.")
+    def __init__(self, pool: Pool, *, api_key: str, base_url: str, user_agent: str, proxy: Proxy | None) -> None:
+        self.pool = pool
         self.server = str(URL(base_url))
         """The base URL, the same for each way to write it: without the port that the scheme has anyway."""
         self._origin = URL(base_url, encoded=True).origin()
@@ -62,61 +39,52 @@ class Transport:
             authorization=authorization,
             base_url=base_url,
             user_agent=user_agent,
-            borrowed=session is not None,
+            borrowed=pool.is_borrowed,
             proxy=proxy,
         )
         self._direct = Direct(authorization=authorization, base_url=base_url, user_agent=user_agent, proxy=proxy)
+        self._base_url = base_url
+        self._user_agent = user_agent
         self._proxy = proxy
-        self._trust = trust
-        self._session = session
-        self._borrowed = session is not None
-        self.max_connections = max_connections
-        self._slots = asyncio.Semaphore(max_connections)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._sending = Deadlines()
-        self._waiting = Deadlines()
-        self._idle = asyncio.Event()
-        self.renewed: Callable[[], Transport] = lambda: Transport(
-            api_key=api_key,
-            base_url=base_url,
-            user_agent=user_agent,
-            max_connections=max_connections,
-            session=None,
-            proxy=proxy,
-            trust=trust,
+        self._left = False
+
+    def with_key(self, api_key: str) -> "Transport":
+        """A way for another key over the same connections."""
+        return Transport(
+            self.pool, api_key=api_key, base_url=self._base_url, user_agent=self._user_agent, proxy=self._proxy
         )
-        """A transport of the same settings that shares nothing with this one, for the child of a fork."""
-        self._opened_by = 0  # process id
-        self.closed = False
 
     @property
-    def most_at_once(self) -> int:
-        """How many requests can be on the wire at once; the pool of a borrowed session has limits of its own."""
-        connector = self._session.connector if self._borrowed and self._session is not None else None
-        if connector is None:
-            return self.max_connections
-        return min(limit for limit in (self.max_connections, connector.limit, connector.limit_per_host) if limit)
+    def closed(self) -> bool:
+        """Whether every call is refused."""
+        return self._left or self.pool.closed
 
     async def send(self, request: Request[Any], attempt: Attempt) -> Answer:
         """Make one attempt, which is at most one request on the wire."""
-        self._check()
-        if self._slots.locked():
-            await self._wait_for_slot(attempt)
+        pool = self.pool
+        if self._left or pool.closed:
+            raise closed()
+        place = pool.here()
+        if place.slots.locked():
+            await self._wait_for_slot(place, attempt)
         else:
-            await self._slots.acquire()
+            await place.slots.acquire()
         deadline: Deadline | None = None
         try:
-            session = self._ready(attempt)
-            direct = not self._borrowed and Direct.suits(session)
-            deadline = self._sending.within(_shorter(attempt.limit, attempt.left()))
+            left = attempt.left()
+            if left is not None and left <= 0:
+                raise _too_late()
+            session = pool.session(place)
+            direct = not pool.is_borrowed and Direct.suits(session)
+            deadline = place.sending.within(_shorter(attempt.limit, left))
             with deadline:
                 if direct:
-                    return await self._direct(session, request, attempt)
+                    return await self._direct(place, session, request, attempt)
                 return await self._through_session(session, request, attempt)
         except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
             if deadline is None:
                 raise
-            failure = self._failure(error, attempt, timed_out=deadline.expired)
+            failure = self._failure(error, attempt, session, timed_out=deadline.expired)
         except RuntimeError as error:
             # A host's name is looked up on a thread, and none can be started.
             if deadline is None or not _is_about_threads(error):
@@ -129,141 +97,45 @@ class Transport:
             error.with_traceback(None)
             raise
         finally:
-            self._slots.release()
-            if self.closed and not self._sending:
-                self._idle.set()
+            place.released()
         # Raised here, not above: aiohttp's errors hold the request with its key, and must not be the context.
         raise failure
 
-    async def pause(self, waiting: Awaitable[Any]) -> None:
-        """Wait; ends at once, with an error, when the client is closed."""
+    async def pause(self, wait: Callable[P, Awaitable[Any]], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Wait as told; ends at once, with an error, when the client is closed."""
+        if self.closed:
+            raise closed()
         try:
-            with self._waiting.within(None):
-                await waiting
+            with self.pool.here().waiting.within(None):
+                await wait(*args, **kwargs)
         except TimeoutError:
             if not self.closed:
                 raise
         if self.closed:
-            raise _closed()
+            raise closed()
 
-    async def aclose(self) -> None:
-        """Let the calls under way finish for a while, and close an owned session."""
-        if self.closed:
-            return
-        if self._loop is None:  # never used: there is nothing to wait for, and nothing to wait on
-            self.closed = True
-            return
-        loop = asyncio.get_running_loop()
-        if self._loop is not loop and not self._loop.is_closed():
-            raise _other_loop()
-        self.closed = True
-        try:
-            if self._loop is loop:
-                self._waiting.end_all()
-                if self._sending:
-                    await self._finish()
-        finally:
-            # A closing that is itself cut short leaves no call without its limit: all of them end now.
-            self._sending.end_all()
-            self._sending.close()
-            if self._session is not None and not self._borrowed:
-                await self._close_session(self._session)
+    def leave(self) -> None:
+        """Refuse further calls; the pool stays open for the other keys."""
+        self._left = True
 
-    async def _finish(self) -> None:
-        """Let the calls under way end by themselves for a while, then end them."""
-        self._idle.clear()
-        try:
-            async with asyncio.timeout(_CLOSE_GRACE):
-                await self._idle.wait()
-        except TimeoutError:
-            self._sending.end_all()
-            await self._idle.wait()
-
-    async def _close_session(self, session: aiohttp.ClientSession) -> None:
-        # aiohttp waits until a connection has sent what it still has, even if nobody reads it.
-        try:
-            async with asyncio.timeout(_CLOSE_GRACE):
-                await session.close()
-        except TimeoutError:
-            pass
-        except BaseException:
-            connector = session.connector
-            if isinstance(connector, Connector):
-                connector.give_up()
-            raise
-
-    def abandon(self) -> bool:
-        """Let go of an owned session that nobody closed, from any thread; whether there was one."""
-        session, loop = self._session, self._loop
-        if self.closed or self._borrowed or session is None or session.closed or loop is None:
-            return False
-        self.closed = True
-        if self._opened_by != os.getpid():
-            keep_forever(session)
-            return True
-        connector = session.connector
-        session.detach()
-        if not isinstance(connector, Connector):
-            return True
-        if loop.is_running() and asyncio._get_running_loop() is not loop:
-            with suppress(RuntimeError):  # the loop has ended in between
-                loop.call_soon_threadsafe(connector.give_up)
-        else:
-            connector.give_up()
-        return True
-
-    def _check(self) -> None:
-        if self.closed:
-            raise _closed()
-        loop = running_loop()
-        if self._loop is not loop:
-            if self._loop is not None:
-                raise _other_loop()
-            # aiohttp ties a session to the loop it was made on, and says so in no public way.
-            if self._session is not None and getattr(self._session, "_loop", loop) is not loop:
-                raise _other_loop()
-            # Python imports it when it first looks up a host's name, on a thread, and a fork would not wait for that.
-            load("encodings.idna")
-            self._loop = loop
-
-    def _ready(self, attempt: Attempt) -> aiohttp.ClientSession:
-        """The session, if there is still time for an attempt."""
-        left = attempt.left()
-        if left is not None and left <= 0:
-            raise RequestTimeoutError(
-                "the time for the whole call was over before an attempt could be made.",
-                outcome="not_applied",
-                retryable=True,
-            )
-        if self.closed:
-            raise _closed()
-        if self._session is None:
-            self._opened_by = os.getpid()
-            self._session = aiohttp.ClientSession(
-                connector=Connector(self._trust),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=False,
-            )
-        if self._session.closed:
-            raise ClientClosedError("the borrowed session is closed.", outcome="not_applied")
-        return self._session
-
-    async def _wait_for_slot(self, attempt: Attempt) -> None:
+    async def _wait_for_slot(self, place: Place, attempt: Attempt) -> None:
         try:
             async with asyncio.timeout(attempt.left()):
-                await self.pause(self._slots.acquire())
+                await self.pause(place.slots.acquire)
             return
         except TimeoutError:
             pass
         raise RequestTimeoutError(
-            f"none of the {self.max_connections} connections became free in time.",
+            f"none of the {self.pool.max_connections} connections became free in time.",
             outcome="not_applied",
             retryable=True,
         )
 
-    def _failure(self, error: Exception, attempt: Attempt, *, timed_out: bool) -> OmiError:
+    def _failure(
+        self, error: Exception, attempt: Attempt, session: aiohttp.ClientSession, *, timed_out: bool
+    ) -> OmiError:
         outcome: Outcome = "unknown" if attempt.connected else "not_applied"
-        if self._borrowed and self._session is not None and self._session.closed and not timed_out:
+        if self.pool.is_borrowed and session.closed and not timed_out:
             return ClientClosedError("the borrowed session is closed.", outcome=outcome)
         if self.closed:
             return ClientClosedError("the client was closed while the call was under way.", outcome=outcome)
@@ -317,7 +189,7 @@ class Transport:
 
     def _hint(self) -> str:
         # A borrowed session goes where its owner sends it.
-        return "" if self._borrowed or self._proxy is not None else hint(self._origin)
+        return "" if self.pool.is_borrowed or self._proxy is not None else hint(self._origin)
 
 
 _BEFORE_REQUEST = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
@@ -340,26 +212,9 @@ def _shorter(one: float | None, other: float | None) -> float | None:
     return min(one, other)
 
 
-def running_loop() -> asyncio.AbstractEventLoop:
-    """The event loop that runs here; raises `EventLoopError` if there is none."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        pass
-    raise EventLoopError(
-        "the client needs asyncio, and no asyncio event loop runs here. Under trio, use omi_sync on a thread.",
-        outcome="not_applied",
-    )
-
-
-def _closed() -> ClientClosedError:
-    return ClientClosedError("the client is closed.", outcome="not_applied")
-
-
-def _other_loop() -> EventLoopError:
-    return EventLoopError(
-        "the client belongs to the event loop that used it first. Make a client for each event loop.",
-        outcome="not_applied",
+def _too_late() -> RequestTimeoutError:
+    return RequestTimeoutError(
+        "the time for the whole call was over before an attempt could be made.", outcome="not_applied", retryable=True
     )
 
 

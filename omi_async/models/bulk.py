@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 import attrs
 
-from ..errors import OmiError
+from ..errors import OmiError, to_plain
 from .shared import Model
 
 R = TypeVar("R")
@@ -25,6 +25,11 @@ class BulkStatus(StrEnum):
     """May or may not have been applied."""
 
 
+def _by_value(error: OmiError | None) -> object:
+    """What two outcomes compare of their errors, which by themselves are equal to nothing else."""
+    return error and repr(to_plain(error))
+
+
 @attrs.frozen(kw_only=True)
 class BulkOutcome(Model, Generic[R]):
     """How one item ended; `result` and `error` are None if there is none."""
@@ -32,7 +37,7 @@ class BulkOutcome(Model, Generic[R]):
     id: str
     status: BulkStatus
     result: R | None = None
-    error: OmiError | None = None
+    error: OmiError | None = attrs.field(default=None, eq=_by_value)
     attempts: int = 0
 
 

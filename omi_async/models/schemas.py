@@ -19,6 +19,8 @@ def schema(model: Any, handler: "GetCoreSchemaHandler") -> "CoreSchema":
     from pydantic_core import core_schema
 
     cls = get_origin(model) or model
+    if getattr(cls, "__parameters__", None) and not get_args(model):
+        raise TypeError(f"{cls.__name__} must name the class of the result: {cls.__name__}[...]")
     names = [field.name for field in attrs.fields(cls)]
     fields = core_schema.typed_dict_schema(
         {
@@ -29,11 +31,18 @@ def schema(model: Any, handler: "GetCoreSchemaHandler") -> "CoreSchema":
             for field in attrs.fields(cls)
         }
     )
-    return core_schema.no_info_wrap_validator_function(
-        lambda value, read: value if isinstance(value, cls) else cls(**read(value)),
-        fields,
-        serialization=core_schema.plain_serializer_function_ser_schema(
-            lambda value: {name: getattr(value, name) for name in names}, return_schema=fields
+    made = core_schema.no_info_after_validator_function(lambda values: cls(**values), fields)
+    return core_schema.json_or_python_schema(
+        json_schema=made,
+        python_schema=core_schema.no_info_wrap_validator_function(
+            lambda value, read: value if isinstance(value, cls) else read(value), made
+        ),
+        # It hands its fields on, so that `include` and `exclude` hold within it.
+        serialization=core_schema.wrap_serializer_function_ser_schema(
+            lambda value, write: write(
+                {name: getattr(value, name) for name in names} if isinstance(value, cls) else value
+            ),
+            schema=fields,
         ),
         # Under this name all fields of the model's type share one description of it.
         ref=f"{cls.__module__}.{cls.__qualname__}:{id(cls)}" if model is cls else None,
@@ -50,7 +59,7 @@ def _in_words_of_pydantic(kind: Any) -> Any:
     """A field's type as pydantic has to be told it."""
     from pydantic import AwareDatetime, Field, PlainSerializer, PlainValidator
 
-    if kind is datetime:
+    if isinstance(kind, type) and issubclass(kind, datetime):
         return AwareDatetime
     if kind is OmiError:
         read = PlainValidator(lambda value: value if isinstance(value, OmiError) else from_plain(value))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from omi_async.sandbox.allowance import USUAL_WRITE_LIMIT
+from omi_async.sandbox.faults import read_fault
 from omi_async.sandbox.records import read_records
 from omi_async.sandbox.server import Sandbox
 
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "--fail",
-        type=json.loads,
+        type=_fault,
         action="append",
         default=[],
         metavar="JSON",
@@ -78,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         for fault in options.fail:
             sandbox.fail(**fault)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         parser.error(str(error))
     try:
         asyncio.run(_serve(sandbox))
@@ -121,8 +122,21 @@ def _records(path: str) -> dict[str, Any]:
         raise argparse.ArgumentTypeError(f"{path}: {error}") from None
 
 
+def _fault(text: str) -> dict[str, Any]:
+    """Return a fault as the arguments of `Sandbox.fail`."""
+    try:
+        document: dict[str, Any] = json.loads(text)
+        read_fault(document)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return document
+
+
 def _limit(text: str) -> int | None:
-    return None if text.lower() == "none" else int(text)
+    try:
+        return None if text.lower() == "none" else int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("must be a whole number or none") from None
 
 
 if __name__ == "__main__":

@@ -4,11 +4,9 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import attrs
-
 from omi_async.sandbox.allowance import Allowance
 from omi_async.sandbox.api import Incoming, Route
-from omi_async.sandbox.faults import Fault, FaultQueue
+from omi_async.sandbox.faults import FaultQueue, read_fault
 from omi_async.sandbox.records import read_records
 from omi_async.sandbox.replies import Kind, Reply, ReplyError, refusal
 from omi_async.sandbox.store import Store
@@ -43,11 +41,9 @@ class Control:
         )
 
     def _fail(self, incoming: Incoming) -> Reply:
-        names = {field.name for field in attrs.fields(Fault)}
-        given = _members(incoming, names)
         try:
-            self._faults.add(Fault(**given))
-        except (TypeError, ValueError) as error:
+            self._faults.add(read_fault(_content(incoming)))
+        except ValueError as error:
             raise ReplyError(refusal(422, str(error))) from None
         return _DONE
 
@@ -56,7 +52,11 @@ class Control:
         return _DONE
 
     def _set_limits(self, incoming: Incoming) -> Reply:
-        given = _members(incoming, {"write_limit", "read_limit", "transcript_limit"})
+        given, names = _content(incoming), {"write_limit", "read_limit", "transcript_limit"}
+        if not isinstance(given, dict):
+            raise ReplyError(refusal(422, "the body must be a JSON object"))
+        for name in given.keys() - names:
+            raise ReplyError(refusal(422, f"{name} is not one of {', '.join(sorted(names))}"))
         try:
             self._allowance.set_limits(given)
         except ValueError as error:
@@ -83,15 +83,4 @@ def _content(incoming: Incoming) -> object:
         content: object = json.loads(incoming.body)
     except (ValueError, RecursionError):
         raise ReplyError(refusal(422, "the body must be JSON")) from None
-    return content
-
-
-def _members(incoming: Incoming, names: set[str]) -> dict[str, Any]:
-    """Return the members of a body, or raise `ReplyError` for one that is no object or has other names."""
-    content = _content(incoming)
-    if not isinstance(content, dict):
-        raise ReplyError(refusal(422, "the body must be a JSON object"))
-    for name in content:
-        if name not in names:
-            raise ReplyError(refusal(422, f"{name} is not one of {', '.join(sorted(names))}"))
     return content

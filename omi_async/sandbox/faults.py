@@ -10,6 +10,8 @@ import attrs
 
 from omi_async.sandbox.replies import JSON_TYPE, TEXT_TYPE, Kind, Reply, json_reply, usual_reply
 
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
 
 @attrs.frozen(kw_only=True)
 class RecordedRequest:
@@ -50,22 +52,32 @@ class Fault:
     times: int = 1
 
     def __attrs_post_init__(self) -> None:
-        if self.status is not None and (isinstance(self.status, bool) or not 200 <= self.status <= 599):
+        if self.status is not None and not (_is_number(self.status, int) and 200 <= self.status <= 599):
             raise ValueError("status must be between 200 and 599")
-        if not (math.isfinite(self.delay) and self.delay >= 0):
+        if not (_is_number(self.delay, int, float) and math.isfinite(self.delay) and self.delay >= 0):
             raise ValueError("delay must be a number of seconds, zero or more")
-        if self.close not in {None, "before", "after"}:
+        if self.close not in (None, "before", "after"):
             raise ValueError("close must be 'before', 'after' or None")
+        if not isinstance(self.apply, bool):
+            raise ValueError("apply must be True or False")
+        for name in ("method", "path", "record_id", "conversation_id"):
+            if not isinstance(getattr(self, name), str | None):
+                raise ValueError(f"{name} must be text")
         if type(self.times) is not int or self.times < 1:
             raise ValueError("times must be a whole number, 1 or more")
         if self.path is not None and not re.fullmatch(r"/v1/dev(/[^?]*)?", self.path):
             raise ValueError("path must begin with /v1/dev and have no query")
         if self.record_id is not None and self.conversation_id is not None:
             raise ValueError("record_id cannot go with conversation_id: one of them says it all")
-        if self.headers is not None and not all(
-            isinstance(text, str) for item in self.headers.items() for text in item
+        if self.headers is not None and not (
+            isinstance(self.headers, Mapping)
+            and all(
+                isinstance(text, str) and not _CONTROL.search(text) for item in self.headers.items() for text in item
+            )
         ):
-            raise ValueError("headers must map text to text")
+            raise ValueError("headers must map text to text, without line ends")
+        if not isinstance(self.body, bytes | str | dict | list | None):
+            raise ValueError("body must be text, bytes, a dictionary or a list")
         if isinstance(self.body, dict | list):
             try:
                 json_reply(200, self.body)
@@ -130,6 +142,24 @@ class Fault:
             body = self.body
         kept = {name: value for name, value in headers.items() if name.lower() not in lowered}
         return Reply(self.status, body, {**kept, **given})
+
+
+def _is_number(value: object, *kinds: type) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool)
+
+
+def read_fault(document: object) -> Fault:
+    """Return the fault that JSON describes, by the names of the arguments of `Sandbox.fail`.
+
+    Raises ValueError for what is no fault, saying what is wrong.
+    """
+    if not isinstance(document, dict):
+        raise ValueError("a fault must be a JSON object")
+    names = [field.name for field in attrs.fields(Fault)]
+    for name in document:
+        if name not in names:
+            raise ValueError(f"{name} is not one of {', '.join(sorted(names))}")
+    return Fault(**document)
 
 
 class FaultQueue:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from types import NoneType, UnionType
 from typing import Any, get_args, get_origin
 
 import attrs
@@ -20,6 +21,16 @@ _KINDS: Mapping[str, Any] = {
     "goals": SandboxGoal,
     "folders": SandboxFolder,
     "daily_summaries": SandboxDailySummary,
+}
+
+_WORDS: Mapping[Any, str] = {
+    str: "text",
+    bool: "true or false",
+    int: "a whole number",
+    list: "a list",
+    tuple: "a list",
+    dict: "an object",
+    Mapping: "an object",
 }
 
 
@@ -59,23 +70,31 @@ def _record(cls: Any, row: object, place: str) -> Any:
 
 
 def _value(value: Any, kind: Any, place: str) -> Any:
-    kinds = get_args(kind) if get_origin(kind) is not tuple else (kind,)
-    if isinstance(value, str) and (kind is datetime or datetime in kinds):
+    """Return the value of a field of this type that JSON has at *place*."""
+    if get_origin(kind) is UnionType:
+        if value is None:
+            return None
+        (kind,) = [each for each in get_args(kind) if each is not NoneType]
+    origin = get_origin(kind) or kind
+    if origin is datetime:
         return _time(value, place)
-    if isinstance(value, list) and any(get_origin(each) is tuple for each in kinds):
-        # Of what stands in lists, the sandbox wants this one time as such: the one in the history of a goal.
-        return tuple(
-            {**each, "recorded_at": _time(each["recorded_at"], f"{place}.recorded_at")}
-            if isinstance(each, dict) and "recorded_at" in each
-            else each
-            for each in value
-        )
+    if origin in (list, tuple) and isinstance(value, list):
+        element = get_args(kind)[0]
+        return origin([_value(each, element, f"{place}[{index}]") for index, each in enumerate(value)])
+    if origin in (dict, Mapping) and isinstance(value, dict):
+        # Of what stands in objects, the sandbox wants this one time as such: the one in the history of a goal.
+        moments = {name: _time(value[name], f"{place}.{name}") for name in ("recorded_at",) if name in value}
+        return {**value, **moments}
+    if type(value) is not origin:
+        raise ValueError(f"{place} must be {_WORDS[origin]}")
     return value
 
 
 def _time(text: object, place: str) -> datetime:
+    if not isinstance(text, str):
+        raise ValueError(f"{place} must be a date and time, as text")
     try:
-        time = datetime.fromisoformat(str(text))
+        time = datetime.fromisoformat(text)
     except ValueError:
         raise ValueError(f"{place} is no date and time") from None
     if time.utcoffset() is None:

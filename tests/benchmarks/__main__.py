@@ -16,11 +16,13 @@ import statistics
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import attrs
 
-from tests.benchmarks import server
+from tests.benchmarks import plots, server
 from tests.benchmarks.contenders import CONTENDERS
 from tests.benchmarks.measure import Slice, Worker, child, environment, instructions
 
@@ -29,6 +31,7 @@ _PACKAGES = ("aiohttp", "attrs", "cattrs", "tenacity", "httpx", "requests", "url
 _ASYNC = ("aiohttp", "tenacity", "httpx-async", "ours")
 _SYNC = ("http.client", "urllib3", "requests", "httpx", "ours-sync")
 _UVLOOP = ("aiohttp-uvloop", "ours-uvloop")
+_COUNTED = ("aiohttp", "tenacity", "httpx-async", "ours", "http.client", "urllib3", "requests", "httpx", "ours-sync")
 _DECODE = ("json", "parse", "structure", "decode", "cattrs")
 
 
@@ -87,6 +90,9 @@ class Size:
 _FULL = Size(rounds=5, turns=24, repeats=30, memory=50_000)
 _QUICK = Size(rounds=1, turns=3, repeats=3, memory=2_000, share=0.5)
 
+_STEPS = 10
+"""Looks at the memory while a contender calls."""
+
 _WARM_UP = 5
 """Turns' worth of calls before the first turn."""
 
@@ -99,6 +105,8 @@ class Bench:
         self._size = size
         self._only = only
         self._speed = speed
+        self.figures: dict[str, Any] = {}
+        """What the documentation draws."""
 
     def _present(self, names: Iterable[str]) -> list[str]:
         present = []
@@ -214,12 +222,15 @@ class Bench:
             print("Memory is left out: this system has no /proc/self/statm.\n")
             return
         calls = self._size.memory if self._size.calls is None else self._size.calls
-        rows = []
+        steps = [calls * part // _STEPS for part in range(_STEPS + 1)]
+        rows, curves = [], {}
         for name in self._present(("aiohttp", "ours", "ours-sync")):
             with Worker(name, self._server.url("small"), "patch", 1, seed=0) as worker:
                 before = worker.run(max(1, calls // 10)).rss
-                after = worker.run(calls).rss
-            rows.append((CONTENDERS[name].title, f"{before / 1024:.1f}", f"{after - before:+}"))
+                in_use = [before, *(worker.run(step - last).rss for last, step in pairwise(steps) if step > last)]
+            curves[CONTENDERS[name].title] = [each - before for each in in_use]
+            rows.append((CONTENDERS[name].title, f"{before / 1024:.1f}", f"{in_use[-1] - before:+}"))
+        self.figures["growth"] = {"calls": sorted({*steps}), "kib": curves}
         header = ("", f"memory after {max(1, calls // 10)} calls, MiB", f"growth over {calls} more, KiB")
         _table("Memory (`memory`)", header, rows)
 
@@ -231,7 +242,7 @@ class Bench:
         base, few, many = self._server.url("small"), 100, 500
         if self._size.calls is not None:
             few, many = self._size.calls, 2 * self._size.calls
-        names = self._present(("aiohttp", "ours", "http.client", "ours-sync"))
+        names = self._present(_COUNTED)
         counted = {
             name: (instructions(name, base, "patch", many) - instructions(name, base, "patch", few)) / (many - few)
             for name in names
@@ -240,8 +251,19 @@ class Bench:
             (CONTENDERS[name].title, f"{counted[name] / 1e3:.0f}", f"{counted[name] / counted[names[0]]:.2f}")
             for name in names
         ]
+        self.figures["thousand_instructions"] = {
+            CONTENDERS[name].title: round(each / 1e3, 1) for name, each in counted.items()
+        }
         header = ("", "thousand instructions a call", f"against {CONTENDERS[names[0]].title}")
         _table("PATCH, 1.2 KB, instructions in user mode (`instructions`)", header, rows)
+
+    def pace(self) -> None:
+        """A job beside the window's limit, in a time that passes at once."""
+        self.figures["pace"] = paced = plots.pace(items=200, limit=25, seconds=3600.0)
+        took, ideal = paced["done"][-1], (len(paced["done"]) - 1) // paced["limit"] * paced["window"]
+        row = ("omi_async", str(len(paced["done"])), f"{took:.0f}", f"{took / ideal:.4f}", str(paced["refused"]))
+        header = ("", "items, 25 allowed an hour", "seconds", "against whole windows", "requests refused")
+        _table("A bulk job's pace (`pace`)", header, [row])
 
 
 def _rotated(names: list[str], by: int) -> list[str]:
@@ -294,17 +316,23 @@ def _machine() -> str:
 
 def main() -> int:
     races = {mode.name: mode for mode in _RACES}
-    names = [*races, "import", "cold", "memory", "instructions"]
+    names = [*races, "import", "cold", "memory", "pace", "instructions"]
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__.partition("\n")[0])
     parser.add_argument("modes", nargs="*", metavar="mode", help=f"all by default: {', '.join(names)}")
     parser.add_argument("--quick", action="store_true", help="a minute or two, and rough; leaves the instructions out")
     parser.add_argument("--speed", action="store_true", help="with the contenders on uvloop")
     parser.add_argument("--only", nargs="+", default=[], choices=list(CONTENDERS), help="only these contenders")
     parser.add_argument("--rounds", type=int, help="rounds, or repeats of a process that only starts")
+    parser.add_argument("--record", action="store_true", help="write the figures that the documentation draws")
+    parser.add_argument("--plot", action="store_true", help="measure nothing: draw the figures that were recorded")
     parser.add_argument("--calls", type=int, help="calls in one turn")
     arguments = parser.parse_args()
     if unknown := set(arguments.modes) - set(names):
         parser.error(f"no such mode: {', '.join(sorted(unknown))}")
+    if arguments.plot:
+        for name, drawing in plots.draw().items():
+            (plots.FOLDER / name).write_text(drawing, encoding="utf-8")
+        return 0
     size = _QUICK if arguments.quick else _FULL
     if arguments.rounds is not None:
         size = attrs.evolve(size, rounds=arguments.rounds, repeats=arguments.rounds)
@@ -320,6 +348,7 @@ def main() -> int:
             "import": bench.starts,
             "cold": bench.cold,
             "memory": bench.memory,
+            "pace": bench.pace,
             "instructions": bench.instructions,
         }
         for name in arguments.modes or names[: -1 if arguments.quick else None]:
@@ -327,6 +356,8 @@ def main() -> int:
                 bench.race(races[name])
             else:
                 others[name]()
+        if arguments.record:
+            plots.record({**bench.figures, "conditions": _machine()})
     return 0
 
 

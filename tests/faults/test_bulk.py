@@ -152,6 +152,7 @@ async def test_bad_items_fail_alone(side: Side, operation: str, input_kind: str,
         (outcome.id, type(outcome.error)) for outcome in failed
     )
     assert {(FAILED, 0)} == {(outcome.status, outcome.attempts) for outcome in failed}
+    assert all(str(outcome.error).endswith(". Nothing was sent.") for outcome in failed)
     assert 20 == len(server.log)
 
 
@@ -541,7 +542,7 @@ async def test_cancelled_while_closing(operation: str, tmp_path: Path) -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
                 await job.close()
-        assert not client._transport._sending
+        assert not client._transport.pool.place.sending
         left = {outcome.id: (outcome.status, outcome.attempts) for outcome in job.unclaimed}
         assert {f"conv_{number}": (UNKNOWN, 1) for number in range(1, 5)} == left
         doors.open.set()

@@ -425,7 +425,7 @@ async def test_idle_connections_are_given_up_first() -> None:
     """Idle connections are kept for at most 4 seconds: servers close them after 5."""
     async with RawServer(_succeed) as server, AsyncOmiClient(KEY, base_url=server.url) as client:
         await client.conversations.delete("conv_1")
-        session = client._transport._session
+        session = client._transport.pool.place.session
         assert session is not None
         assert session.connector is not None
         kept = session.connector._keepalive_timeout

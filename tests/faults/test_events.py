@@ -32,6 +32,7 @@ from omi_async import (
     RetryPolicy,
 )
 from omi_async.otel import instrument
+from omi_async.retry import Budget
 from omi_sync import OmiClient
 from tests.support.canary import Watch, hits
 from tests.support.clock import VirtualClock
@@ -39,6 +40,7 @@ from tests.support.failures import INSTANT, failure
 from tests.support.raw import Exchange, RawServer, Script, answer, in_thread, success
 from tests.support.sides import KEY, Side
 from tests.support.specimens import Specimen
+from tests.support.storm import inner
 
 Event = AttemptEnded | CallEnded
 KINDS = [AsyncOmiClient, OmiClient]
@@ -398,6 +400,7 @@ async def test_log(side: Side, clock: VirtualClock, log: pytest.LogCaptureFixtur
         values = attrs.asdict(event, recurse=False)
         window = values.pop("rate_window")
         values.pop("each_attempt", None)
+        values["event_name"] = "attempt_ended" if isinstance(event, AttemptEnded) else "call_ended"
         values.update(rate_window=window.name, rate_limit=window.limit, rate_remaining=window.remaining)
         assert values.items() <= vars(record).items()
         json.dumps({name: getattr(record, name) for name in values})
@@ -434,19 +437,45 @@ def test_silent_without_logging(capfd: pytest.CaptureFixture[str], monkeypatch: 
     assert ("", "") == tuple(capfd.readouterr())
 
 
-async def test_a_filter_that_raises(side: Side, log: pytest.LogCaptureFixture) -> None:
-    """A filter of the user's that fails does not turn a success into an error."""
+async def test_logging_that_raises(
+    side: Side, clock: VirtualClock, log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A handler of the user's that fails changes nothing, whatever is logged: retries, failures, a failed hook."""
 
     def broken(_: logging.LogRecord) -> bool:
         raise HookError
 
-    logger = logging.getLogger("omi_async")
-    logger.addFilter(broken)
-    try:
-        async with RawServer(script()) as server:
-            await side.call(side.client(server.url), "delete")
-    finally:
-        logger.removeFilter(broken)
+    monkeypatch.setattr(logging.getLogger("omi_async"), "filters", [broken])
+    async with RawServer(script(BUSY, None, GONE)) as server:
+        client = side.client(server.url, on_event=raising(HookError()), retry=clock.policy())
+        await side.call(client, "delete")
+        error = await failure(side, client, "update")
+        assert (404, "not_applied", 1) == (error.status, error.outcome, error.attempts)
+    async with RawServer(script(BUSY)) as server:
+        client = side.client(server.url, retry=clock.policy())
+        inner(client)._retrier.budget.withdraw(Budget.FULL)
+        error = await failure(side, client, "update")
+        assert (503, "unknown", 1) == (error.status, error.outcome, error.attempts)
+
+
+async def test_a_record_factory_with_fields_of_its_own(
+    side: Side, log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records are written without fields where the program gives every record one of the same name."""
+    make = logging.getLogRecordFactory()
+
+    def with_fields(*values: Any, **named: Any) -> logging.LogRecord:
+        record = make(*values, **named)
+        record.status = "the program's own"
+        return record
+
+    monkeypatch.setattr(logging, "_logRecordFactory", with_fields)
+    async with RawServer(script()) as server:
+        await side.call(side.client(server.url), "delete")
+    records = [record for record in log.records if record.name == "omi_async"]
+    assert 2 == len(records)
+    assert records[1].getMessage().startswith("conversations.delete: done (status 200)")
+    assert {"the program's own"} == {record.status for record in records}  # type: ignore[attr-defined]
 
 
 async def test_nothing_private(

@@ -199,16 +199,6 @@ async def test_proxy_speaks_first(side: Side, monkeypatch: pytest.MonkeyPatch, c
     assert ("not_applied", True) == (error.outcome, error.retryable)
 
 
-async def test_child_of_a_fork() -> None:
-    """What takes the place of a client's connections in a forked child goes through the same proxy."""
-    async with RawServer(fine, tls=tls.good()) as server, HttpProxy() as proxy:
-        client = AsyncOmiClient(KEY, base_url=server.url, proxy=proxy.url, ssl=tls.client_context())
-        client._renew_after_fork()
-        await client.conversations.delete("conv_1")
-        await client.aclose()
-        assert 1 == len(proxy.lines) == len(server.log)
-
-
 def test_a_real_proxy() -> None:
     """A proxy that others have written opens the tunnel, wants the password, and passes plain requests on."""
     proxy = pytest.importorskip("proxy", reason="needs proxy.py, which the nightly run installs")

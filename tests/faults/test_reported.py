@@ -172,7 +172,7 @@ async def test_cut_off_between_attempts(operation: str) -> None:
     ):
         job = many(omi, operation)(items(operation, 3), concurrency=1)
         waiting = asyncio.ensure_future(anext(job))
-        await until(lambda: bool(omi._transport._waiting))
+        await until(lambda: bool(omi._transport.pool.place.waiting))
         closing = asyncio.ensure_future(job.aclose())
         await asyncio.sleep(0)
         closing.cancel()

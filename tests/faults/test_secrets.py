@@ -161,7 +161,7 @@ async def after_closing(side: Side, client: Any, operation: str) -> object:
 
 async def while_closing(side: Side, client: Any, operation: str) -> object:
     call = asyncio.ensure_future(plain_call(side, client, operation))
-    while not inside.transport(client)._sending:
+    while not inside.transport(client).pool.place.sending:
         await asyncio.sleep(0.001)
     await close(client)
     return await call
@@ -656,7 +656,7 @@ async def test_the_insides_of_a_client(side: Side, operation: str) -> None:
     async with RawServer(script) as server:
         client = side.client(server.url, api_key=SECRET_KEY)
         await plain_call(side, client, operation)
-        session = inside.transport(client)._session
+        session = inside.transport(client).pool.place.session
         assert session is not None
         things: list[Any] = [client, client.conversations, inside.transport(client), session, session.connector]
         call = asyncio.ensure_future(plain_call(side, client, operation))

@@ -28,7 +28,7 @@ def test_greenlets_share_a_client(server: Server, start: Start, figure: Callable
 
 
 def test_one_client(start: Start, project: Path) -> None:
-    """A second client of a process is refused before anything is sent."""
+    """A second client of a process is refused before anything is sent; the first one serves another key."""
     (project / "two.py").write_text("""
 from gevent import monkey
 monkey.patch_all()
@@ -39,7 +39,7 @@ try:
     second.folders.list()
 except EventLoopError:
     print("one client")
-first.folders.list()
+first.with_key("omi_dev_00000000000000000000000000000002").folders.list()
 """)
     program = start(sys.executable, "two.py")
     assert 0 == program.wait()

@@ -121,9 +121,14 @@ def _own_tasks(server: RawServer) -> set[asyncio.Task[Any]]:
 
 def _in_use(client: AsyncOmiClient) -> tuple[object, ...]:
     transport = client._transport
-    session = transport._session
+    session = transport.pool.place.session
     taken = 0 if session is None or session.connector is None else len(session.connector._acquired)
-    return transport.max_connections - transport._slots._value, len(transport._sending), len(transport._waiting), taken
+    return (
+        transport.pool.max_connections - transport.pool.place.slots._value,
+        len(transport.pool.place.sending),
+        len(transport.pool.place.waiting),
+        taken,
+    )
 
 
 def _open_files() -> int:
@@ -185,7 +190,7 @@ async def test_cancelled_while_the_client_closes() -> None:
             step += 1
             client = AsyncOmiClient(KEY, base_url=server.url)
             task = asyncio.create_task(call(client, "update"))
-            while not client._transport._sending:
+            while not client._transport.pool.place.sending:
                 await asyncio.sleep(0)
             closing = asyncio.create_task(client.aclose())
             await _steps(step)
@@ -206,7 +211,7 @@ async def test_closing_cancelled() -> None:
             step += 1
             client = AsyncOmiClient(KEY, base_url=server.url)
             task = asyncio.create_task(call(client, "update"))
-            while not client._transport._sending:
+            while not client._transport.pool.place.sending:
                 await asyncio.sleep(0)
             closing = asyncio.create_task(client.aclose())
             await _steps(step)

@@ -449,9 +449,9 @@ async def test_policy_function_that_raises(side: Side, operation: str, hook: str
             else:
                 problems.append(f"call {at} of {hook} was not noticed")
             fatal = 0
-            if transport._slots.locked():
+            if transport.pool.place.slots.locked():
                 problems.append(f"call {at} of {hook} keeps the connection's place")
-                transport._slots.release()
+                transport.pool.place.slots.release()
         await side.call(client, operation, "after")
     assert [] == problems
 

@@ -34,7 +34,7 @@ def say(what, name="late"):
     print(result, flush=True)
 
 def in_flight(client):
-    while not client._bridge.target._transport._sending:
+    while not client._bridge.target._transport.pool.place.sending:
         time.sleep(0.001)
     time.sleep(0.02)
 """
@@ -248,7 +248,7 @@ _SHAPES = {
         client = AsyncOmiClient(base_url=url)
         async def main():
             task = asyncio.create_task(client.conversations.delete("hang"))
-            while not client._transport._sending:
+            while not client._transport.pool.place.sending:
                 await asyncio.sleep(0)
             await asyncio.sleep(0.02)
         asyncio.run(main())
@@ -289,12 +289,6 @@ _SHAPES = {
     ),
 }
 
-_NOISY = pytest.mark.xfail(
-    strict=False, reason="asyncio warns of the socket of a loop that is closed, which shows where warnings are errors"
-)
-
-_KNOWN = {"asynchronous client never closed": _NOISY}
-
 
 async def _serve(exchange: Exchange) -> None:
     match exchange.path.rpartition("/")[2]:
@@ -312,7 +306,7 @@ _MODES = {"strict": STRICT, "plain": (), "development": DEVELOPMENT} if FULL els
 @pytest.mark.parametrize("options", _MODES.values(), ids=_MODES.keys())
 @pytest.mark.parametrize(
     ("name", "shape"),
-    [pytest.param(name, shape, marks=_KNOWN.get(name, ())) for name, shape in _SHAPES.items()],
+    _SHAPES.items(),
     ids=_SHAPES.keys(),
 )
 @pytest.mark.figure

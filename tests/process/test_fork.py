@@ -277,7 +277,7 @@ def test_fork_while_a_call_hangs(specimen: Specimen, forking: str) -> None:
             gc.collect()
 
         def wait_and_fork():
-            while not client._bridge.target._transport._sending:
+            while not client._bridge.target._transport.pool.place.sending:
                 time.sleep(0.001)
             time.sleep(0.02)
             codes.append(ended(fork(child)))
@@ -393,20 +393,17 @@ def test_sandbox_lives_in_the_parent_alone() -> None:
 
 @pytest.mark.scenario(148)
 def test_async_client_in_the_child_of_its_loop() -> None:
-    """In a child forked inside the loop, the asynchronous client refuses another loop and leaves the parent's alone."""
+    """In a child forked inside the loop, the asynchronous client moves to the child's and leaves the parent's alone."""
     source = """
         import asyncio, gc
-        from omi_async import AsyncOmiClient, EventLoopError
+        from omi_async import AsyncOmiClient
 
         async def main():
             async with AsyncOmiClient(base_url=sys.argv[1]) as client:
                 await client.conversations.delete("before")
 
                 def child():
-                    try:
-                        asyncio.run(client.conversations.delete("child"))
-                    except EventLoopError as error:
-                        print(error.outcome)
+                    print(asyncio.run(client.conversations.delete("child")).confirmed)
 
                 print(ended(fork(child)))
                 print((await client.conversations.delete("after")).confirmed)
@@ -415,8 +412,8 @@ def test_async_client_in_the_child_of_its_loop() -> None:
         """
     with in_thread(RawServer(_answer_late)) as server:
         result = run(_program(source), server.url, options=_OPTIONS).check()
-        assert ["not_applied", "0", "True"] == result.lines
-        assert (["before", "after"], 1) == (_names(server), server.connections)
+        assert ["True", "0", "True"] == result.lines
+        assert (["before", "child", "after"], 2) == (_names(server), server.connections)
 
 
 @pytest.mark.scenario(148)

@@ -84,7 +84,7 @@ async def _busy(exchange: Exchange) -> None:
 class _Phase:
     script: Callable[[Exchange], Any]
     settings: str = ""
-    at_rest: str = "client.transport._sending"
+    at_rest: str = "client.transport.pool.place.sending"
 
 
 _PHASES = {
@@ -93,7 +93,7 @@ _PHASES = {
     "backing off": _Phase(
         _busy,
         "retry=RetryPolicy(initial_throttled=600.0, maximum=600.0, random=lambda: 1.0), timeout=Timeout(total=None)",
-        "client.transport._waiting",
+        "client.transport.pool.place.waiting",
     ),
 }
 
@@ -125,7 +125,7 @@ def test_interrupted_while_securing_the_connection() -> None:
     """Ctrl-C while a TLS handshake hangs surfaces soon and closes the connection, over which nothing went."""
     source = """
         client = OmiClient(base_url=sys.argv[1].replace("http", "https"), retry=RetryPolicy.never())
-        interrupt(lambda: client._bridge.target._transport._sending)
+        interrupt(lambda: client._bridge.target._transport.pool.place.sending)
         try:
             call(client, sys.argv[2])
         except KeyboardInterrupt:
@@ -162,9 +162,9 @@ def test_interrupted_while_waiting_for_a_slot() -> None:
         transport = client._bridge.target._transport
         other = threading.Thread(target=call, args=(client, operation, "first"))
         other.start()
-        while not transport._sending:
+        while not transport.pool.place.sending:
             time.sleep(0.001)
-        interrupt(lambda: transport._waiting)
+        interrupt(lambda: transport.pool.place.waiting)
         try:
             call(client, operation, "interrupted")
         except KeyboardInterrupt:
@@ -441,15 +441,15 @@ def test_interrupt_just_after_the_answer(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_other_signals(number: signal.Signals, handler: str, code: int) -> None:
     """What a signal's handler raises in the middle of a call leaves it soon, ends the request, and nothing hangs."""
     source = f"""
-        import omi_async._wire.transport
-        omi_async._wire.transport._CLOSE_GRACE = 0.05
+        import omi_async._wire.pool
+        omi_async._wire.pool._CLOSE_GRACE = 0.05
 
         def handle(*_):
             {handler}
 
         signal.signal({int(number)}, handle)
         client = OmiClient(base_url=sys.argv[1])
-        interrupt(lambda: client._bridge.target._transport._sending, {int(number)})
+        interrupt(lambda: client._bridge.target._transport.pool.place.sending, {int(number)})
         try:
             call(client, sys.argv[2])
         finally:
@@ -473,8 +473,8 @@ def test_handler_that_goes_on() -> None:
         client = OmiClient(base_url=url)
         signal.signal(signal.SIGUSR1, lambda *_: None)
         signal.signal(signal.SIGUSR2, lambda *_: call(client, operation, "release"))
-        interrupt(lambda: client._bridge.target._transport._sending, signal.SIGUSR1)
-        interrupt(lambda: client._bridge.target._transport._sending, signal.SIGUSR2, delay=0.06)
+        interrupt(lambda: client._bridge.target._transport.pool.place.sending, signal.SIGUSR1)
+        interrupt(lambda: client._bridge.target._transport.pool.place.sending, signal.SIGUSR2, delay=0.06)
         call(client, operation, "long")
         client.close()
         print("done")

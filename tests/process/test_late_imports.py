@@ -242,3 +242,44 @@ def test_late_import_at_the_end_of_the_program(failing: bool, expected: list[str
     with in_thread(RawServer(script)) as server:
         result = run(source, server.url).check()
         assert (expected, 2) == (result.lines, len(server.log))
+
+
+@pytest.mark.parametrize(
+    "loaded",
+    ["", "omi_async.models.conversations", "omi_async._protocol.convert", "omi_async.models.schemas"],
+    ids=lambda name: name.rpartition(".")[2] or "nothing",
+)
+def test_loaded_while_time_is_frozen(loaded: str) -> None:
+    """Libraries such as freezegun change the class datetime for a while, in which a module may be loaded: that one
+    module has another class than the others from then on, and calls succeed all the same."""
+    source = """
+        import datetime, importlib, sys
+        from pydantic import TypeAdapter  # before, as in a program that is under test
+        import omi_sync
+
+        genuine = datetime.datetime
+
+        class Kind(type):
+            def __instancecheck__(cls, value):
+                return isinstance(value, genuine)
+
+            def __subclasscheck__(cls, other):
+                return issubclass(other, genuine)
+
+        class Frozen(genuine, metaclass=Kind):
+            pass
+
+        url, loaded = sys.argv[1:]
+        datetime.datetime = Frozen
+        if loaded:
+            importlib.import_module(loaded)
+            datetime.datetime = genuine
+        with omi_sync.OmiClient(base_url=url) as client:
+            read = client.conversations.get("conv_1")
+            print(client.conversations.update("conv_1", title="x").structured.title)
+        data = omi_sync.to_dict(read)
+        print(omi_sync.from_dict(omi_sync.Conversation, data) == read)
+        print(TypeAdapter(omi_sync.Conversation).validate_python(data) == read)
+        """
+    with in_thread(RawServer(lambda exchange: exchange.succeed())) as server:
+        assert ["x", "True", "True"] == run(source, server.url, loaded).check().lines

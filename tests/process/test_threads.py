@@ -235,7 +235,7 @@ _DYING = """
     ]
     for thread in threads:
         thread.start()
-    while "_thread" not in vars(client._bridge) or len(client._bridge.target._transport._sending) < 3:
+    while "_thread" not in vars(client._bridge) or len(client._bridge.target._transport.pool.place.sending) < 3:
         time.sleep(0.001)
     loop = client._bridge._thread.loop
     loop.call_soon_threadsafe(loop.stop if death == "stopped" else sys.exit)

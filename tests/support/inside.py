@@ -11,7 +11,7 @@ import pytest
 
 import omi_async
 import omi_sync
-from omi_async import AsyncListing, AsyncOmiClient, journal, pacing
+from omi_async import AsyncListing, AsyncOmiClient, OmiError, journal, pacing
 from omi_async._late import Room
 from omi_async._protocol import collection, convert, meaning
 from omi_async._protocol.convert import Unreadable, parse, structure
@@ -19,8 +19,7 @@ from omi_async._protocol.masking import clean
 from omi_async._protocol.meaning import read, retry_after, says_missing
 from omi_async._protocol.raw import raw as _raw
 from omi_async._protocol.request import Answer, Refusal, Request
-from omi_async._wire import connection, direct, session
-from omi_async._wire import transport as _transport
+from omi_async._wire import connection, direct, pool, session
 from omi_async._wire.connection import Attempt, Connector
 from omi_async._wire.direct import Direct
 from omi_async._wire.session import _guard as guard
@@ -102,6 +101,7 @@ __all__ = [
     "delete_goal",
     "delete_memory",
     "direct",
+    "failed",
     "get_conversation",
     "get_daily_summary",
     "get_goal",
@@ -159,9 +159,17 @@ def transport(client: AsyncOmiClient | OmiClient) -> Transport:
     return (client if isinstance(client, AsyncOmiClient) else client._bridge.target)._transport
 
 
+def failed(error: Exception, *, connected: bool, timed_out: bool = False) -> OmiError:
+    """What the client makes of an attempt that ended without an answer."""
+    attempt = Attempt(connect=None, limit=None, left=lambda: None, fresh=False, connected=connected)
+    session: Any = None  # only a borrowed one is looked at
+    client = AsyncOmiClient("omi_dev_test", base_url="https://api.omi.me")
+    return transport(client)._failure(error, attempt, session, timed_out=timed_out)
+
+
 def close_at_once(monkeypatch: pytest.MonkeyPatch, seconds: float = 0.01) -> None:
     """Let a client that closes wait hardly for what it ends."""
-    monkeypatch.setattr(_transport, "_CLOSE_GRACE", seconds)
+    monkeypatch.setattr(pool, "_CLOSE_GRACE", seconds)
 
 
 def tell_time_of_day(monkeypatch: pytest.MonkeyPatch, clock: Callable[[], float]) -> None:

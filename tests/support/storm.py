@@ -350,7 +350,12 @@ def inner(client: AsyncOmiClient | OmiClient) -> AsyncOmiClient:
 
 def slots_lost(client: AsyncOmiClient) -> int:
     transport = client._transport
-    return transport.max_connections - transport._slots._value + len(transport._sending) + len(transport._waiting)
+    return (
+        transport.pool.max_connections
+        - transport.pool.place.slots._value
+        + len(transport.pool.place.sending)
+        + len(transport.pool.place.waiting)
+    )
 
 
 @contextlib.asynccontextmanager

@@ -105,7 +105,7 @@ class Api:
         """A client that talks to this server and lives in its time."""
         policy = RetryPolicy(clock=self._loop.time, **settings)
         client = AsyncOmiClient(KEY, base_url="http://127.0.0.1:9", retry=policy)
-        client._transport._loop = self._loop  # as the first request would note it
+        client._transport.pool.place.take(self._loop)  # as the first request would note it
         setattr(client._transport, "send", self._send)  # noqa: B010 - a method, to the type checker
         return client
 

@@ -29,6 +29,7 @@ from omi_async import (
     NewMemory,
     NotFoundError,
     OmiError,
+    RawResponse,
     UnprocessableEntityError,
     ValidationIssue,
     from_dict,
@@ -106,6 +107,7 @@ def test_exact_round_trip(name: str, whole: bool) -> None:
     kept = copy.deepcopy(data)
     again = from_dict(cls_of(name), data)
     assert typed(model) == typed(again)
+    assert model == again
     assert list(data) == [field.name for field in attrs.fields(MODELS[name])]
     assert kept == data
     assert data == to_dict(again)
@@ -142,7 +144,15 @@ def test_of_other_versions() -> None:
     """Names that are not known are ignored, and so is what is missing and has a default."""
     data = {**to_dict(made("Conversation", False)), "mood": "good", "new": {"a": 1}}
     del data["language"]
+    data["odd"] = [object(), deep(100_000)]
     assert made("Conversation", False) == from_dict(Conversation, data)
+
+
+def deep(levels: int) -> list[Any]:
+    nest: list[Any] = []
+    for _ in range(levels):
+        nest = [nest]
+    return nest
 
 
 def test_errors_of_outcomes() -> None:
@@ -153,6 +163,9 @@ def test_errors_of_outcomes() -> None:
     again = from_dict(BulkOutcome[Deletion], json.loads(json.dumps(to_dict(outcome))))
     assert again.error is not None
     assert (type(error), vars(error)) == (type(again.error), vars(again.error))
+    others = [attrs.evolve(again, error=NotFoundError("bad", status=422)), attrs.evolve(again, error=None)]
+    assert {outcome, again} == {again}
+    assert not {again} & set(others)
 
 
 CANARY = "canary-Zx9"
@@ -172,6 +185,9 @@ CANARY = "canary-Zx9"
         (BulkOutcome[Deletion], {"error": {"type": CANARY, "args": []}}, "not an error of this package at $.error"),
         (BulkOutcome[Deletion], {"error": {"type": "OmiError", "args": [CANARY, [CANARY]]}}, "at $.error"),
         (BulkOutcome[Deletion], {"error": {"type": "OmiError", "args": ["a", {"outcome": CANARY}]}}, "at $.error"),
+        (BulkOutcome[Deletion], {"error": {"type": "NotFoundError", "args": [{"outcome": CANARY}]}}, "at $.error"),
+        (BulkOutcome[Deletion], {"error": {"type": "NotFoundError", "args": ["a", {"advice": 5}]}}, "at $.error"),
+        (BulkOutcome[Deletion], {"error": {"type": "NotFoundError", "args": ["a", {"text": 5}]}}, "at $.error"),
         (Deletion, {"confirmed": "true"}, "not a boolean at $.confirmed"),
     ],
 )
@@ -192,13 +208,26 @@ def test_bad_values(cls: Any, changes: dict[str, Any], place: str) -> None:
         lambda: to_dict(NewMemory(object())),  # type: ignore[arg-type]
         lambda: from_dict(dict, {}),  # type: ignore[type-var]
         lambda: from_dict(BulkOutcome, {}),
-        lambda: from_dict(Deletion, ["id"]),  # type: ignore[arg-type]
+        lambda: TypeAdapter(BulkOutcome),
     ],
 )
 def test_no_models(call: Callable[[], Any]) -> None:
-    """What is no model, or no dictionary, is refused."""
-    with pytest.raises((TypeError, ValueError)):
+    """What is no model is refused, and an outcome that does not say what its result is."""
+    with pytest.raises(TypeError):
         call()
+
+
+@pytest.mark.parametrize("data", [None, 5, CANARY, [("id", CANARY)], [], made("Deletion", True)], ids=repr)
+def test_no_dictionary(data: Any) -> None:
+    """What is no dictionary is a ValueError like any other bad value: a cache gives null where it has nothing."""
+    with pytest.raises(ValueError, match=r"^Deletion: not an object at \$$"):
+        from_dict(Deletion, data)
+
+
+def test_nested_too_deeply() -> None:
+    """So is what is nested more deeply than Python can copy."""
+    with pytest.raises(ValueError, match="^RawResponse: nested too deeply$"):
+        from_dict(RawResponse, {"status": 200, "headers": {}, "json": deep(100_000)})
 
 
 # pydantic
@@ -214,6 +243,8 @@ def test_pydantic_round_trip(name: str, whole: bool) -> None:
     assert typed(model) == typed(adapter.validate_python(adapter.dump_python(model)))
     assert typed(model) == typed(from_dict(cls_of(name), json.loads(adapter.dump_json(model))))
     assert typed(model) == typed(adapter.validate_python(to_dict(model)))
+    assert typed(model) == typed(adapter.validate_json(adapter.dump_json(model), strict=True))
+    assert to_dict(model) == adapter.dump_python(model, mode="json")
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -243,6 +274,25 @@ def test_field_of_a_pydantic_model() -> None:
     assert [("conversation", "created_at")] == [error["loc"] for error in caught.value.errors()]
 
 
+def test_what_is_left_out() -> None:
+    """`include` and `exclude` hold within a model: what they leave out may be private."""
+    note = Note(conversation=made("Conversation", True), goals=[made_goal()])
+    assert {"conversation": {"id": "Ünï 🧠"}} == note.model_dump(include={"conversation": {"id"}})
+    without: Any = {"conversation": {"structured": {"title"}, "transcript_segments": True}, "goals": {0: {"title"}}}
+    for left in (note.model_dump(exclude=without), json.loads(note.model_dump_json(exclude=without))):
+        assert "transcript_segments" not in left["conversation"]
+        assert {"title"} == to_dict(note.conversation.structured).keys() - left["conversation"]["structured"].keys()
+        assert {"title"} == to_dict(made_goal()).keys() - left["goals"][0].keys()
+    assert None not in note.model_dump(exclude_none=True)["goals"][0].values()
+
+
+def test_values_in_the_place_of_a_model() -> None:
+    """What was put there unchecked is written as it is, as in pydantic's own models, with a warning."""
+    note = Note.model_construct(conversation=to_dict(made("Conversation", False)))
+    with pytest.warns(UserWarning, match="created_at"):
+        assert to_dict(made("Conversation", False)) == json.loads(note.model_dump_json())["conversation"]
+
+
 def test_fastapi() -> None:
     """Endpoints return models, take them as bodies, and describe them once each."""
     app = FastAPI()
@@ -251,6 +301,10 @@ def test_fastapi() -> None:
     async def goals() -> list[Goal]:
         return [made_goal()]
 
+    @app.get("/goal", response_model_exclude={"title"})
+    async def goal() -> Goal:
+        return made_goal()
+
     @app.post("/memories")
     async def create(memory: Annotated[NewMemory, Body()]) -> Deletion:
         assert NewMemory("a", tags=("b",)) == memory
@@ -258,6 +312,8 @@ def test_fastapi() -> None:
 
     assert (200, [json.loads(TypeAdapter(Goal).dump_json(made_goal()))]) == answer(app, "GET", "/goals")
     assert (200, {"id": "a", "confirmed": True}) == answer(app, "POST", "/memories", {"content": "a", "tags": ["b"]})
+    status, told = answer(app, "GET", "/goal")
+    assert (200, {"title"}) == (status, to_dict(made_goal()).keys() - told.keys())
     status, refusal = answer(app, "POST", "/memories", {"content": 5})
     assert (422, ["body", "content"]) == (status, refusal["detail"][0]["loc"])
     assert {"Deletion", "Goal", "GoalMetric", "NewMemory"} <= set(app.openapi()["components"]["schemas"])

@@ -1,5 +1,6 @@
-"""The programs in README and docs run as printed, against a sandbox."""
+"""The programs in README and docs run as printed, against a sandbox, and what they print stands beside them."""
 
+import json
 import os
 import re
 import subprocess
@@ -9,23 +10,35 @@ from pathlib import Path
 import pytest
 from _pytest.mark import ParameterSet
 
+from omi_async.sandbox.records import read_records
 from omi_sync import Sandbox
 
 pytestmark = pytest.mark.repository
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TUTORIAL = ROOT / "docs" / "tutorial.md"
 HOSTS = ROOT / "docs" / "hosts.md"
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+# A program, and what it prints if the next block says so. In a tab of the site both are indented.
+BLOCK = re.compile(r"^( *)```python\n(.*?)^\1```\n(?:\n\1```text\n(.*?)^\1```)?", re.M | re.S)
+
+
+def programs(page: Path) -> list[tuple[str, str | None]]:
+    found = []
+    for indent, program, printed in BLOCK.findall(page.read_text(encoding="utf-8")):
+        plain, said = (re.sub(f"^{indent}", "", text, flags=re.M) for text in (program, printed))
+        found.append((plain, said or None))
+    return found
 
 
 def blocks() -> list[ParameterSet]:
-    found = []
-    for page in PAGES:
-        if page == HOSTS:  # its programs are run by their hosts, in tests/hosts
-            continue
-        for number, match in enumerate(re.finditer(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S), 1):
-            found.append(pytest.param(match[1], id=f"{page.name}-{number}"))
-    return found
+    return [
+        pytest.param(*each, id=f"{page.name}-{number}")
+        for page in PAGES
+        if page not in (TUTORIAL, HOSTS)  # the hosts run theirs, in tests/hosts
+        for number, each in enumerate(programs(page), 1)
+    ]
 
 
 def run(
@@ -47,23 +60,40 @@ def run(
     return result
 
 
-@pytest.mark.parametrize("program", blocks())
-def test_example_runs(program: str, tmp_path: Path) -> None:
-    """An example ends well and in silence on stderr, with every warning an error."""
+@pytest.mark.parametrize(("program", "printed"), blocks())
+def test_example_runs(program: str, printed: str | None, tmp_path: Path) -> None:
+    """An example ends well and in silence on stderr, with every warning an error, and prints what the page says."""
     with Sandbox() as sandbox:
         settings = {"OMI_API_KEY": sandbox.api_key, "OMI_API_BASE": sandbox.url}
         result = run("-c", program, cwd=tmp_path, environment=settings)
     assert (0, "") == (result.returncode, result.stderr)
+    if printed is not None:
+        # An editor takes the blanks at the end of a line away.
+        assert printed == re.sub(" +$", "", result.stdout, flags=re.M)
+
+
+def test_tutorial(tmp_path: Path) -> None:
+    """The steps of the tutorial run one after the other on one sandbox, with the month that the first one writes."""
+    first, *others = programs(TUTORIAL)
+    assert 8 == len(re.findall(r"^## [1-8]\. ", TUTORIAL.read_text(encoding="utf-8"), re.M))
+    result = run("-c", first[0], cwd=tmp_path)
+    assert (0, "", first[1]) == (result.returncode, result.stderr, result.stdout)
+    month = read_records(json.loads((tmp_path / "month.json").read_text()))
+    with Sandbox(month["conversations"]) as sandbox:
+        settings = {"OMI_API_KEY": sandbox.api_key, "OMI_API_BASE": sandbox.url}
+        for number, (program, printed) in enumerate(others, 2):
+            result = run("-c", program, cwd=tmp_path, environment=settings)
+            assert (number, 0, "", printed) == (number, result.returncode, result.stderr, result.stdout)
+        assert 30 == sum(row.discarded for row in sandbox.conversations.values())
 
 
 def test_hosts_are_shown_as_they_are() -> None:
     """The page of hosts names each program and shows all of it but its docstring, and shows no other."""
-    shown = re.findall(
-        r"^\[`(\w+\.py)`\]\(examples/hosts/\1\).*?\n\n```python\n(.*?)^```", HOSTS.read_text(), re.M | re.S
-    )
-    programs = {path.name: path.read_text() for path in (HOSTS.parent / "examples" / "hosts").glob("*.py")}
-    assert {name: re.sub(r'\A""".*?"""\n+', "", text, flags=re.S) for name, text in programs.items()} == dict(shown)
-    assert len(shown) == HOSTS.read_text().count("```python\n")
+    page = HOSTS.read_text(encoding="utf-8")
+    shown = re.findall(r"^\[`(\w+\.py)`\]\(examples/hosts/\1\).*?\n\n```python\n(.*?)^```", page, re.M | re.S)
+    files = {path.name: path.read_text() for path in (ROOT / "docs/examples/hosts").glob("*.py")}
+    assert {name: re.sub(r'\A""".*?"""\n+', "", text, flags=re.S) for name, text in files.items()} == dict(shown)
+    assert len(shown) == page.count("```python\n")
 
 
 def test_quickstart_tells_its_story() -> None:

@@ -111,8 +111,8 @@ class FakeTransport:
             raise end
         return end
 
-    async def pause(self, waiting: Awaitable[Any]) -> None:
-        await waiting
+    async def pause(self, wait: Callable[..., Awaitable[Any]], *args: Any) -> None:
+        await wait(*args)
         if self.closes:
             raise ClientClosedError("the client is closed.", outcome="not_applied")
 

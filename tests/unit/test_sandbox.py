@@ -27,6 +27,7 @@ import pytest
 from yarl import URL
 
 from omi_async.sandbox import Fault, RecordedRequest, Sandbox, SandboxConversation
+from omi_async.sandbox.records import read_records
 from tests.support.caller import Caller, Clock, calling
 
 ITEMS = "/v1/dev/user/conversations"
@@ -1115,7 +1116,18 @@ class TestControl:
         [
             ("POST", "faults", {"status": 1}, "status must be between"),
             ("POST", "faults", {"state": 503}, "state is not one of"),
-            ("POST", "faults", {"status": "503"}, ""),
+            ("POST", "faults", {"status": "503"}, "status must be between"),
+            ("POST", "faults", {"status": 503.5}, "status must be between"),
+            ("POST", "faults", {"delay": "1"}, "delay must be a number"),
+            ("POST", "faults", {"delay": True}, "delay must be a number"),
+            ("POST", "faults", {"close": ["after"]}, "close must be"),
+            ("POST", "faults", {"status": 503, "apply": "yes"}, "apply must be"),
+            ("POST", "faults", {"status": 503, "method": 5}, "method must be text"),
+            ("POST", "faults", {"status": 503, "path": 5}, "path must be text"),
+            ("POST", "faults", {"status": 503, "record_id": 7}, "record_id must be text"),
+            ("POST", "faults", {"status": 503, "headers": [["a", "b"]]}, "headers must map"),
+            ("POST", "faults", {"status": 503, "headers": {"a": "b\r\nc: d"}}, "headers must map"),
+            ("POST", "faults", {"status": 503, "body": 5}, "body must be text"),
             ("POST", "faults", [], "must be a JSON object"),
             ("PUT", "limits", {"read_limit": "5"}, "read_limit must be zero or more"),
             ("PUT", "limits", {"limit": 5}, "limit is not one of"),
@@ -1127,6 +1139,16 @@ class TestControl:
             ("PUT", "records", {"goals": [{"id": "a", "name": "A"}]}, "goals[0].name is no field of SandboxGoal"),
             ("PUT", "records", {"goals": [{"id": "a", "created_at": "today"}]}, "goals[0].created_at is no date"),
             ("PUT", "records", {"goals": [{"id": "a", "created_at": "2026-09-20T10:00"}]}, "must name its zone"),
+            ("PUT", "records", {"goals": [{"id": "a", "created_at": 5}]}, "goals[0].created_at must be a date"),
+            ("PUT", "records", {"goals": [{"id": "a", "created_at": None}]}, "goals[0].created_at must be a date"),
+            ("PUT", "records", {"goals": [{"id": "a", "focus_rank": "1"}]}, "goals[0].focus_rank must be a whole"),
+            ("PUT", "records", {"goals": [{"id": "a", "metric": []}]}, "goals[0].metric must be an object"),
+            ("PUT", "records", {"goals": [{"id": "a", "history": [5]}]}, "goals[0].history[0] must be an object"),
+            ("PUT", "records", {"memories": [{"id": "a", "tags": "b"}]}, "memories[0].tags must be a list"),
+            ("PUT", "records", {"memories": [{"id": "a", "tags": [5]}]}, "memories[0].tags[0] must be text"),
+            ("PUT", "records", {"folders": [{"id": "a", "order": True}]}, "folders[0].order must be a whole"),
+            ("PUT", "records", {"conversations": [{"id": "a", "locked": "no"}]}, "locked must be true or false"),
+            ("PUT", "records", {"conversations": [{"id": "a", "title": None}]}, "title must be text"),
         ],
     )
     async def test_senseless_bodies(self, call: Caller, method: str, path: str, body: Any, message: str) -> None:
@@ -1136,6 +1158,17 @@ class TestControl:
         assert message in json.loads(answer.body)["detail"]
         assert (0, Sandbox().goals) == (call.sandbox.pending_faults, call.sandbox.goals)
         assert (await call("GET", STANDUP)).status == 200
+
+    def test_every_field_can_be_given(self) -> None:
+        """The records that a sandbox begins with can be written as JSON, each of them."""
+        kinds = ("conversations", "memories", "action_items", "goals", "folders", "daily_summaries")
+
+        def told(records: dict[str, list[Any]]) -> Any:
+            plain = {kind: list(map(attrs.asdict, each)) for kind, each in records.items()}
+            return json.loads(json.dumps(plain, default=lambda time: time.isoformat()))
+
+        begun = told({kind: list(getattr(Sandbox(), kind).values()) for kind in kinds})
+        assert begun == told(read_records(begun))
 
     async def test_it_wants_a_key(self, call: Caller) -> None:
         """A page in a browser does not have one."""
@@ -1248,10 +1281,11 @@ class TestCommand:
             (["--records", "no such file"], 2, "No such file"),
             (["--records", "pyproject.toml"], 2, "pyproject.toml: "),
             (["--host", "0.0.0.0"], 2, "host must be"),
-            (["--write-limit", "many"], 2, "--write-limit"),
-            (["--fail", "{"], 2, "--fail"),
-            (["--fail", '{"status": 1}'], 2, "status must be"),
-            (["--fail", '{"state": 1}'], 2, "state"),
+            (["--write-limit", "many"], 2, "--write-limit: must be a whole number or none"),
+            (["--fail", "{"], 2, "--fail: Expecting"),
+            (["--fail", '{"status": 1}'], 2, "--fail: status must be"),
+            (["--fail", '{"state": 1}'], 2, "--fail: state is not one of"),
+            (["--fail", "[]"], 2, "--fail: a fault must be a JSON object"),
         ],
     )
     async def test_senseless_arguments_end_it_with_a_message(

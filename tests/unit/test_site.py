@@ -1,0 +1,130 @@
+"""The pages of the site are whole: every public name, every message, every page and every drawing has its place."""
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import omi_async
+import omi_sync
+from omi_async import errors, sandbox
+from tests import pictures
+from tests.benchmarks import plots
+
+pytestmark = pytest.mark.repository
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+REFERENCE = {
+    name: page.name
+    for page in sorted((DOCS / "reference").glob("*.md"))
+    for name in re.findall(r"^::: (\S+)$", page.read_text(), re.M)
+}
+
+
+def test_public_names_are_in_the_reference() -> None:
+    """Each name that a package exports has its place; what both packages have stands with the asynchronous one."""
+    wanted = {f"omi_async.{name}" for name in omi_async.__all__}
+    wanted |= {f"omi_sync.{name}" for name in omi_sync.__all__ if name not in omi_async.__all__}
+    wanted |= {f"omi_async.sandbox.{name}" for name in sandbox.__all__}
+    assert wanted == set(REFERENCE) - {"omi_async.otel.instrument", "omi_pytest"}
+
+
+def test_resources_have_their_pages() -> None:
+    """There is a page for each resource, and one each for the client, errors, models, bulk jobs and the sandbox."""
+    resources = {path.stem.replace("_", "-") for path in (ROOT / "omi_async/resources").glob("[a-z]*.py")}
+    pages = {path.stem for path in (DOCS / "reference").glob("*.md")}
+    assert resources | {"client", "errors", "models", "bulk", "sandbox"} == pages
+    assert {"errors.md"} == {REFERENCE[f"omi_async.{name}"] for name in omi_async.__all__ if name.endswith("Error")}
+
+
+def messages(path: Path) -> Iterator[str]:
+    """The sentences of a file that are no docstrings, with {} for what is filled in."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    inside = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr):
+            inside.add(node.value)
+        elif isinstance(node, ast.JoinedStr):
+            inside.update(node.values)
+    for node in ast.walk(tree):
+        if node in inside:
+            continue
+        if isinstance(node, ast.JoinedStr):
+            text = "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            text = node.value
+        else:
+            continue
+        if text.count(" ") >= 2 and text.rstrip("{} ").endswith("."):
+            yield text.strip().removesuffix(" {}")
+
+
+FILES = [
+    path
+    for path in sorted([*(ROOT / "omi_async").rglob("*.py"), *(ROOT / "omi_sync").glob("*.py")])
+    if path.parent.name != "sandbox" and path.name not in {"_generate.py", "otel.py"}
+]
+
+
+def flat(text: str) -> str:
+    return re.sub(r"\s+", " ", text.replace("`", ""))
+
+
+def test_messages_are_in_troubleshooting() -> None:
+    """Whatever an error says, word for word, stands on the page on which one looks for it."""
+    page = flat((DOCS / "troubleshooting.md").read_text(encoding="utf-8"))
+    found = {message for path in FILES for message in messages(path)}
+    assert {"no API key: pass api_key or set OMI_API_KEY.", "{} must not be blank."} < found
+    missing = [message for message in found if not re.search(re.escape(flat(message)).replace(r"\{\}", ".*?"), page)]
+    assert [] == sorted(missing)
+
+
+def test_errors_are_in_troubleshooting() -> None:
+    """Every class of error has its heading, and every advice its line."""
+    page = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
+    headings = {name for line in re.findall(r"^### (.+)$", page, re.M) for name in line.split(", ")}
+    classes = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.OmiError)]
+    assert {kind.__name__ for kind in classes} == headings
+    assert [] == [kind.advice for kind in classes if kind.advice and kind.advice not in flat(page)]
+
+
+def listed(entries: Any) -> Iterator[str]:
+    for entry in entries:
+        for place in entry.values():
+            if isinstance(place, str):
+                yield place
+            else:
+                yield from listed(place)
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    """No page is without a way to it, and none is named twice."""
+    site = tomllib.loads((ROOT / "zensical.toml").read_text(encoding="utf-8"))["project"]
+    pages = sorted(str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md"))
+    assert pages == sorted(listed(site["nav"]))
+    assert ["Start", "Guides", "Reference", "Behind it"] == [name for part in site["nav"] for name in part]
+
+
+def test_addresses_agree() -> None:
+    """The site's edit links and the package's metadata name one repository."""
+    site = tomllib.loads((ROOT / "zensical.toml").read_text(encoding="utf-8"))["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert site["repo_url"] == project["urls"]["Source"]
+    assert all(url.startswith(site["repo_url"]) for url in project["urls"].values())
+
+
+@pytest.mark.parametrize("name", pictures.PICTURES)
+def test_diagrams_are_those_of_the_code(name: str) -> None:
+    """A diagram in the documentation is what `python -m tests.pictures` draws today."""
+    assert pictures.PICTURES[name]() == (pictures.FOLDER / name).read_text(encoding="utf-8")
+
+
+def test_plots_are_those_of_the_figures() -> None:
+    """A plot in the documentation is what `python -m tests.benchmarks --plot` draws of the recorded figures."""
+    drawn = {name: (plots.FOLDER / name).read_text(encoding="utf-8") for name in plots.PLOTS}
+    assert plots.draw() == drawn
