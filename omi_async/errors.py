@@ -196,7 +196,8 @@ class BulkStoppedError(OmiError):
 
     `reason` is the error that stopped it. `done` counts the items that were done until then, earlier runs of
     the same journal included. `outcome` speaks of the whole job: it is `"not_applied"` only if no item was changed, or
-    may have been. Run the job again with the same input and journal when the reason is gone.
+    may have been. `retryable` and `retry_after` are those of the reason. Run the job again with the same input and
+    journal when the reason is gone.
     """
 
     _writes = False

@@ -288,7 +288,7 @@ class Journal:
             raise self._error(problem)
 
     def _error(self, problem: str) -> JournalError:
-        return JournalError(f"the journal {self.path} {problem}", outcome="not_applied")
+        return JournalError(f"the journal {self.path} {problem}", outcome="not_applied", retryable=problem is _IN_USE)
 
     # On the journal's thread. Errors are raised outside the except block: SQLite's could carry values.
 

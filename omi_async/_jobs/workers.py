@@ -151,6 +151,7 @@ class Job(Generic[R]):
         why = reason._told(with_outcome=False) if changed else str(reason)
         stopped = BulkStoppedError(f"stopped with {done} items done. {why}")
         stopped.outcome = "unknown" if changed else reason.outcome
+        stopped.retryable, stopped.retry_after = reason.retryable, reason.retry_after
         stopped.reason, stopped.done = reason, done
         return stopped
 

@@ -641,6 +641,7 @@ async def test_not_waiting_for_the_window(side: Side, operation: str, clock: Vir
         assert [DONE, DONE, DONE, FAILED] == [outcome.status for outcome in outcomes]
         assert isinstance(caught.value.reason, RateLimitError)
         assert (3600.0, 3, 3) == (caught.value.reason.retry_after, caught.value.reason.limit, caught.value.done)
+        assert (True, 3600.0) == (caught.value.retryable, caught.value.retry_after)
         # The next job knows without asking.
         async with Job(client, operation, items(operation, 50), wait=False) as job:
             with pytest.raises(BulkStoppedError) as caught:

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.repository
 
 ROOT = Path(__file__).resolve().parents[2]
 TUTORIAL = ROOT / "docs" / "tutorial.md"
+HOSTS = ROOT / "docs" / "hosts.md"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 # A program, and what it prints if the next block says so. In a tab of the site both are indented.
@@ -35,7 +36,7 @@ def blocks() -> list[ParameterSet]:
     return [
         pytest.param(*each, id=f"{page.name}-{number}")
         for page in PAGES
-        if page != TUTORIAL
+        if page not in (TUTORIAL, HOSTS)  # the hosts run theirs, in tests/hosts
         for number, each in enumerate(programs(page), 1)
     ]
 
@@ -84,6 +85,15 @@ def test_tutorial(tmp_path: Path) -> None:
             result = run("-c", program, cwd=tmp_path, environment=settings)
             assert (number, 0, "", printed) == (number, result.returncode, result.stderr, result.stdout)
         assert 30 == sum(row.discarded for row in sandbox.conversations.values())
+
+
+def test_hosts_are_shown_as_they_are() -> None:
+    """The page of hosts names each program and shows all of it but its docstring, and shows no other."""
+    page = HOSTS.read_text(encoding="utf-8")
+    shown = re.findall(r"^\[`(\w+\.py)`\]\(examples/hosts/\1\).*?\n\n```python\n(.*?)^```", page, re.M | re.S)
+    files = {path.name: path.read_text() for path in (ROOT / "docs/examples/hosts").glob("*.py")}
+    assert {name: re.sub(r'\A""".*?"""\n+', "", text, flags=re.S) for name, text in files.items()} == dict(shown)
+    assert len(shown) == page.count("```python\n")
 
 
 def test_quickstart_tells_its_story() -> None:

@@ -100,7 +100,8 @@ def refused(path: str | Path, *words: str, job: str = "delete") -> JournalError:
 
 
 def ours(error: JournalError, *words: str) -> JournalError:
-    assert (None, None, "not_applied", False) == (error.__cause__, error.__context__, error.outcome, error.retryable)
+    assert (None, None, "not_applied") == (error.__cause__, error.__context__, error.outcome)
+    assert error.retryable == ("in use by another run" in str(error))
     assert [] == [word for word in words if word not in str(error)], str(error)
     assert str(error) == str(pickle.loads(pickle.dumps(error)))
     return error
