@@ -1209,8 +1209,8 @@ MUTANTS: list[Mutant] = [
         ),
         (
             "aiohttp's error behind ours",
-            "failure = self._failure(error, attempt, session, timed_out=deadline.expired)",
-            "raise self._failure(error, attempt, session, timed_out=deadline.expired) from error",
+            "failure = self._failure(error, attempt, place, timed_out=deadline.expired)",
+            "raise self._failure(error, attempt, place, timed_out=deadline.expired) from error",
             "tests/faults/test_secrets.py::test_nothing_hangs_on",
         ),
     ),

@@ -84,7 +84,7 @@ class Transport:
         except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
             if deadline is None:
                 raise
-            failure = self._failure(error, attempt, session, timed_out=deadline.expired)
+            failure = self._failure(error, attempt, place, timed_out=deadline.expired)
         except RuntimeError as error:
             # A host's name is looked up on a thread, and none can be started.
             if deadline is None or not _is_about_threads(error):
@@ -131,11 +131,9 @@ class Transport:
             retryable=True,
         )
 
-    def _failure(
-        self, error: Exception, attempt: Attempt, session: aiohttp.ClientSession, *, timed_out: bool
-    ) -> OmiError:
+    def _failure(self, error: Exception, attempt: Attempt, place: Place, *, timed_out: bool) -> OmiError:
         outcome: Outcome = "unknown" if attempt.connected else "not_applied"
-        if self.pool.is_borrowed and session.closed and not timed_out:
+        if self.pool.is_borrowed and not timed_out and place.session is not None and place.session.closed:
             return ClientClosedError("the borrowed session is closed.", outcome=outcome)
         if self.closed:
             return ClientClosedError("the client was closed while the call was under way.", outcome=outcome)
