@@ -559,9 +559,15 @@ MUTANTS: list[Mutant] = [
     *_of(
         "omi_async/_protocol/convert.py",
         (
+            "plain fields of any type",
+            "kind if kind in _PLAIN else None",
+            "kind if kind in (*_PLAIN, int) else None",
+            f"{_PROTOCOL}test_wrong_kinds",
+        ),
+        (
             "week dates taken for dates",
-            "itemgetter(4, 7, 10, 13, 16, 19, -1)",
-            "itemgetter(4, 4, 10, 13, 16, 19, -1)",
+            'marks == "--T::Z"',
+            'marks[2:] == "T::Z"',
             f"{_PROTOCOL}test_not_times",
         ),
         (
@@ -570,7 +576,12 @@ MUTANTS: list[Mutant] = [
             "if value is None:",
             f"{_PROTOCOL}test_wrong_kinds",
         ),
-        ("anything is a string", "if type(value) is not str:", "if value is None:", f"{_PROTOCOL}test_wrong_kinds"),
+        (
+            "anything is a string",
+            "def _string(value: Any, _: Any) -> str:\n    if type(value) is not str:",
+            "def _string(value: Any, _: Any) -> str:\n    if value is None:",
+            f"{_PROTOCOL}test_wrong_kinds",
+        ),
         (
             "a boolean is an integer",
             "if type(value) is not int:",
@@ -639,7 +650,7 @@ MUTANTS: list[Mutant] = [
         ),
         (
             "times without a zone",
-            "return time if time.tzinfo is not None else time.replace(tzinfo=UTC)",
+            "return time if usual or time.tzinfo is not None else time.replace(tzinfo=UTC)",
             "return time",
             f"{_PROTOCOL}test_times",
         ),
