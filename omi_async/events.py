@@ -16,6 +16,7 @@ import attrs
 from ._protocol.meaning import window_facts
 from ._protocol.request import Answer, Request
 from .errors import OmiError, RateLimitError
+from .models.shared import Value
 
 T = TypeVar("T")
 
@@ -25,8 +26,8 @@ Ending: TypeAlias = Literal["success", "not_applied", "unknown"]
 """How an attempt or a call ended: well, or with an error of this outcome."""
 
 
-@attrs.frozen(kw_only=True)
-class RateWindow:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RateWindow(Value):
     """What the answer said about the server's rate window; None where it said nothing."""
 
     name: str
@@ -39,8 +40,8 @@ class RateWindow:
     """Seconds until it ends."""
 
 
-@attrs.frozen(kw_only=True)
-class AttemptEnded:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class AttemptEnded(Value):
     """One request of a call has ended, well or not."""
 
     operation: str
@@ -67,8 +68,8 @@ class AttemptEnded:
     rate_window: RateWindow
 
 
-@attrs.frozen(kw_only=True)
-class CallEnded:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class CallEnded(Value):
     """A call has ended, well or not. Status and rate window are those of its last attempt, bytes those of all."""
 
     operation: str

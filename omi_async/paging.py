@@ -341,7 +341,7 @@ class BySlices(Generic[R]):
 _SECOND = timedelta(seconds=1)
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class _Slice:
     """What was created between two moments, both included; None is no bound."""
 

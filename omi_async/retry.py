@@ -24,6 +24,7 @@ from ._wire.connection import Attempt
 from ._wire.transport import Transport
 from .errors import OmiError, RateLimitError, RequestTimeoutError, TransportError, is_retryable
 from .events import Ending, Trail, Watcher, log
+from .models.shared import Value
 from .pacing import Gate
 
 if TYPE_CHECKING:
@@ -58,8 +59,8 @@ def _attempts(_: object, attribute: "attrs.Attribute[Any]", value: int) -> None:
         raise misconfigured(f"{attribute.name} must be a whole number from 1 to 100.")
 
 
-@attrs.frozen(kw_only=True)
-class Timeout:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class Timeout(Value):
     """Limits in seconds; None means no limit.
 
     A call that runs into one raises `RequestTimeoutError`; its `outcome` tells whether the request had left.
@@ -85,8 +86,8 @@ DEFAULT_TIMEOUT = Timeout()
 _SLOW = Timeout(connect=5.0, attempt=130.0, total=300.0)  # the server itself gives up after 120 s
 
 
-@attrs.frozen(kw_only=True)
-class RetryPolicy:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RetryPolicy(Value):
     """When a failed attempt is repeated, and after how long.
 
     Waits grow from `initial` to `maximum` and are drawn at random between 0 and that bound, so that clients do

@@ -1139,7 +1139,7 @@ MUTANTS: list[Mutant] = [
         "omi_async/_wire/pool.py",
         (
             "the connections of the parent let go of in a forked child",
-            "            keep_forever(self)\n            return is_open\n",
+            "            keep_forever(self)\n",
             "            pass\n",
             "tests/process/test_fork.py::test_async_client_collected_in_a_child",
         ),
@@ -1151,7 +1151,7 @@ MUTANTS: list[Mutant] = [
         ),
         (
             "a client moved off a loop that still runs",
-            "self.loop.is_closed() or self._process != os.getpid()",
+            "self.is_inherited or self.loop.is_closed()",
             "True",
             "tests/process/test_lifetime.py::test_two_running_loops",
         ),

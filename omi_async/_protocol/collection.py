@@ -15,7 +15,7 @@ from .request import Answer, Effect, Request, window
 T = TypeVar("T")
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Page(Generic[T]):
     """One page of a list."""
 
@@ -24,7 +24,7 @@ class Page(Generic[T]):
     """The server says that it gave less than it has."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Collection(Generic[T]):
     """Records of one kind, and where the API keeps them."""
 

@@ -1,8 +1,9 @@
 """What the child of a fork must not touch, and what a fork must wait for."""
 
-import ctypes
 import os
 import threading
+
+from .._late import load
 
 in_sqlite = threading.RLock()
 """Held by a thread that is inside SQLite, whose own locks would never be free again in a child that was forked then."""
@@ -16,4 +17,5 @@ def keep_forever(inherited: object) -> None:
 
     A reference in a module is not enough: it ends with the interpreter, and then the finalizers run.
     """
+    ctypes = load("ctypes")  # which takes as long as a tenth of all our own modules
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(inherited))

@@ -5,6 +5,7 @@ import os
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import suppress
+from weakref import WeakSet
 
 import aiohttp
 
@@ -32,7 +33,8 @@ class Place:
         """What the direct way shows to the connector."""
         self._closing = False
         self._idle = asyncio.Event()
-        self._process = 0  # of the first call
+        self.is_inherited = False
+        """The loop runs in the process that this one was forked from."""
         self._end: AsyncGenerator[None] | None = None  # closes the session; there if it is owned
 
     def take(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -43,7 +45,6 @@ class Place:
         # Python imports it when it first looks up a host's name, on a thread, and a fork would not wait for that.
         load("encodings.idna")
         self.loop = loop
-        self._process = os.getpid()
 
     def open(self, trust: ssl.SSLContext | None) -> aiohttp.ClientSession:
         """A session for this loop, which ends with it."""
@@ -72,7 +73,13 @@ class Place:
 
     def is_left(self) -> bool:
         """Whether no call can be under way here: the loop was closed, or it runs in the process this one comes from."""
-        return self.loop is not None and (self.loop.is_closed() or self._process != os.getpid())
+        return self.loop is not None and (self.is_inherited or self.loop.is_closed())
+
+    def leave_to_parent(self) -> None:
+        """Have a forked child touch nothing that its parent goes on using."""
+        if self.loop is not None:
+            self.is_inherited = True
+            keep_forever(self)
 
     async def close(self) -> None:
         """Let the calls under way finish for a while, and close an owned session."""
@@ -107,13 +114,7 @@ class Place:
     def let_go(self) -> bool:
         """Let go of an owned session that nobody closed, from any thread; whether there was one."""
         session, loop = self.session, self.loop
-        if loop is None:
-            return False
-        is_open = self._end is not None and session is not None and not session.closed
-        if self._process != os.getpid():
-            keep_forever(self)
-            return is_open
-        if self._end is None or session is None or not is_open:
+        if self._end is None or session is None or session.closed or loop is None or self.is_inherited:
             return False
         self.session = None
         with suppress(StopIteration, RuntimeError):  # the loop may be ending it just now
@@ -144,6 +145,7 @@ class Pool:
         self.closed = False
         self.place = Place(max_connections, session)
         self._trust = trust
+        _pools.add(self)
 
     @property
     def most_at_once(self) -> int:
@@ -157,7 +159,7 @@ class Pool:
     def here(self) -> Place:
         """The place on the running loop. The pool moves there if no call can be under way where it was."""
         loop, place = running_loop(), self.place
-        if place.loop is loop:
+        if place.loop is loop and not place.is_inherited:
             return place
         if not self.is_borrowed and place.is_left():
             place.let_go()
@@ -198,6 +200,18 @@ class Pool:
             return False
         self.closed = True
         return True
+
+
+_pools: "WeakSet[Pool]" = WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for pool in list(_pools):
+        pool.place.leave_to_parent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 async def _close_session(session: aiohttp.ClientSession) -> None:

@@ -7,7 +7,7 @@ import attrs
 from .shared import Model
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class ActionItem(Model):
     """A task as the API returns it. All times are timezone-aware."""
 
@@ -22,7 +22,7 @@ class ActionItem(Model):
     """The conversation in which it was heard; None for one that was made through this API."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class NewActionItem(Model):
     """A task that is to be created; the fields are the arguments of `create`."""
 

@@ -30,7 +30,7 @@ def _by_value(error: OmiError | None) -> object:
     return error and repr(to_plain(error))
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class BulkOutcome(Model, Generic[R]):
     """How one item ended; `result` and `error` are None if there is none."""
 
@@ -41,7 +41,7 @@ class BulkOutcome(Model, Generic[R]):
     attempts: int = 0
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class BulkProgress(Model):
     """How far a job is. The counts include what earlier runs with the same journal had settled."""
 

@@ -56,7 +56,7 @@ class Category(StrEnum):
     OTHER = "other"
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class Geolocation(Model):
     """Where a conversation took place."""
 
@@ -67,7 +67,7 @@ class Geolocation(Model):
     location_type: str | None = None
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class TranscriptSegment(Model):
     """One stretch of speech by one speaker."""
 
@@ -82,7 +82,7 @@ class TranscriptSegment(Model):
     """Always None in the answer to an update: names are resolved on reads only (observed behaviour)."""
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class ConversationActionItem(Model):
     """A task that was heard in the conversation."""
 
@@ -95,7 +95,7 @@ class ConversationActionItem(Model):
     conversation_id: str | None = None
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class ConversationEvent(Model):
     """A calendar event that was heard in the conversation."""
 
@@ -108,7 +108,7 @@ class ConversationEvent(Model):
     """Whether it was put into the user's calendar."""
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class ConversationStructured(Model):
     """What Omi made of the conversation."""
 
@@ -120,7 +120,7 @@ class ConversationStructured(Model):
     events: tuple[ConversationEvent, ...] = attrs.field(default=(), **_private)
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class Conversation(Model):
     """A conversation as the API returns it. All times are timezone-aware.
 
@@ -141,7 +141,7 @@ class Conversation(Model):
     folder_name: str | None = attrs.field(default=None, **_private)
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class NewTranscriptSegment(Model):
     """One stretch of speech of a conversation that is to be created. None leaves a value to the server."""
 
@@ -160,7 +160,7 @@ class NewTranscriptSegment(Model):
     """A person that the server knows."""
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class CreatedConversation(Model):
     """What the server made of a text or a transcript."""
 
@@ -173,7 +173,7 @@ class CreatedConversation(Model):
     """Whether the server treats it as a meeting; older servers do not say so."""
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class AnswerSource(Model):
     """A conversation that an answer was made from."""
 
@@ -182,7 +182,7 @@ class AnswerSource(Model):
     created_at: datetime | None = None
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class ConversationAnswer(Model):
     """What Omi found in the conversations for a question."""
 

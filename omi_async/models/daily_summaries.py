@@ -11,7 +11,7 @@ import attrs
 from .shared import Model
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class DailySummaryStats(Model):
     """What a day consisted of, in numbers."""
 
@@ -24,7 +24,7 @@ class DailySummaryStats(Model):
     proactive_moments: int | None = None
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class DailySummaryHighlight(Model):
     """Something that mattered."""
 
@@ -34,7 +34,7 @@ class DailySummaryHighlight(Model):
     conversation_ids: tuple[str, ...] | None = None
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class DailySummaryActionItem(Model):
     """A task of the day."""
 
@@ -44,7 +44,7 @@ class DailySummaryActionItem(Model):
     source_conversation_id: str | None = None
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class DailySummaryQuestion(Model):
     """A question that stayed open."""
 
@@ -52,7 +52,7 @@ class DailySummaryQuestion(Model):
     conversation_id: str | None = None
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class DailySummaryDecision(Model):
     """A decision that was made."""
 
@@ -60,7 +60,7 @@ class DailySummaryDecision(Model):
     conversation_id: str | None = None
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class DailySummaryInsight(Model):
     """Something that was learned."""
 
@@ -68,7 +68,7 @@ class DailySummaryInsight(Model):
     conversation_id: str | None = None
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class DailySummaryLocation(Model):
     """Where the user was."""
 
@@ -80,7 +80,7 @@ class DailySummaryLocation(Model):
     """As `17:05`, in the user's time zone."""
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class DailySummary(Model):
     """What Omi made of a day."""
 

@@ -7,7 +7,7 @@ import attrs
 from .shared import Model
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class Folder(Model):
     """A folder as the API returns it. All times are timezone-aware."""
 

@@ -16,7 +16,7 @@ class GoalType(StrEnum):
     NUMERIC = "numeric"
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class GoalMetric(Model):
     """How the progress of a goal is measured, and how far it is."""
 
@@ -28,7 +28,7 @@ class GoalMetric(Model):
     unit: str | None = attrs.field(default=None, repr=False)
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class Goal(Model):
     """A goal as the API returns it. All times are timezone-aware.
 
@@ -64,7 +64,7 @@ class Goal(Model):
     updated_at: datetime
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class GoalHistoryEntry(Model):
     """The last value of a day."""
 

@@ -7,7 +7,7 @@ import attrs
 from .shared import Model
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class ApiKey(Model):
     """What is known of a key, which is not the key itself. All times are timezone-aware."""
 
@@ -21,7 +21,7 @@ class ApiKey(Model):
     """What the key may do, as `memories:read`. None, of an old key, stands for all reads."""
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class CreatedApiKey(Model):
     """A new key. The server shows it this once."""
 

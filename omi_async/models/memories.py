@@ -31,7 +31,7 @@ class MemoryCategory(StrEnum):
     AUTO = "auto"
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class Memory(Model):
     """A memory as the API returns it. All times are timezone-aware."""
 
@@ -53,7 +53,7 @@ class Memory(Model):
     edited: bool = False
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class MemoryMatch(Model):
     """A memory that a search has found."""
 
@@ -64,7 +64,7 @@ class MemoryMatch(Model):
     """The higher, the more alike."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class NewMemory(Model):
     """A memory that is to be created; the fields are the arguments of `create`."""
 

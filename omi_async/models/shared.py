@@ -8,8 +8,35 @@ import attrs
 
 from .._late import load
 
+_fields: Any = attrs.fields  # whose own type wants to know that the class is one of attrs
 
-class Model:
+
+class Value:
+    """What is shown, compared and hashed by its fields.
+
+    attrs would write these three methods for each class anew, which takes more than all else of making a class.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        shown = [f"{each.name}={getattr(self, each.name)!r}" for each in _fields(type(self)) if each.repr]
+        return f"{type(self).__qualname__.rpartition('.')[2]}({', '.join(shown)})"
+
+    def __eq__(self, other: object) -> bool:
+        if other.__class__ is not self.__class__:
+            return NotImplemented
+        return self._compared() == other._compared()
+
+    def __hash__(self) -> int:
+        return hash((type(self), *self._compared()))
+
+    def _compared(self) -> tuple[object, ...]:
+        fields = [(each, getattr(self, each.name)) for each in _fields(type(self)) if each.eq]
+        return tuple([value if each.eq_key is None else each.eq_key(value) for each, value in fields])
+
+
+class Model(Value):
     """The base of all models, by which `to_dict` and `from_dict` know them. Pydantic takes them as types of fields."""
 
     __slots__ = ()
@@ -44,7 +71,7 @@ CLEAR = Clear.CLEAR
 """Takes a value away, where an update can do that. None leaves a value as it is."""
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class Deletion(Model):
     """A record is gone."""
 
@@ -54,7 +81,7 @@ class Deletion(Model):
     nothing. The record is gone; who removed it, or whether it ever existed, cannot be known."""
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class RawResponse(Model):
     """A success as it came, of an operation that has no method of its own."""
 

@@ -27,7 +27,7 @@ _PAGE = 1000
 _REACH = 2000  # rows of one list that the server looks at, whatever it is asked
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ActionItemUpdate(Model):
     """One item of `update_many`; the fields are the arguments of `update`."""
 
@@ -37,7 +37,7 @@ class ActionItemUpdate(Model):
     due_at: datetime | Clear | None = attrs.field(default=None, kw_only=True)
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class _Batch:
     action_items: tuple[ActionItem, ...]
 

@@ -57,7 +57,7 @@ _ZONE_LENGTH = 64  # characters
 _LATEST = 1e10  # seconds into a recording; the server computes a date from them, which must exist
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ConversationUpdate(Model):
     """One item of `update_many`; title and discarded as in `update`."""
 

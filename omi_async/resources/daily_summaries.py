@@ -25,7 +25,7 @@ _DAILY_SUMMARIES = Collection(
 _LARGEST_PAGE = 100
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class _Summaries:
     summaries: tuple[DailySummary, ...]
 

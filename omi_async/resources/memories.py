@@ -32,7 +32,7 @@ _LARGEST_BATCH = 25
 _MOST_MATCHES = 100
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class MemoryUpdate(Model):
     """One item of `update_many`; the fields are the arguments of `update`."""
 
@@ -43,12 +43,12 @@ class MemoryUpdate(Model):
     category: MemoryCategory | str | None = attrs.field(default=None, kw_only=True)
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class _Batch:
     memories: tuple[Memory, ...]
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class _Found:
     items: tuple[MemoryMatch, ...]
 
