@@ -26,6 +26,7 @@ CLIENT = "omi_async/client.py"
 CLASSES = {
     # source file: (asynchronous class, synchronous class, file made from it, its docstring)
     CLIENT: ("AsyncOmiClient", "OmiClient", "omi_sync/client.py", "The client for synchronous code."),
+    "omi_async/archive/store.py": ("Archive", "Archive", "omi_sync/archive.py", "The archive for synchronous code."),
     "omi_async/bulk.py": ("AsyncBulk", "Bulk", "omi_sync/bulk.py", "The outcomes of bulk jobs for synchronous code."),
     "omi_async/paging.py": ("AsyncListing", "Listing", "omi_sync/paging.py", "Lists of records for synchronous code."),
     "omi_async/sandbox/server.py": ("Sandbox", "Sandbox", "omi_sync/sandbox.py", "The sandbox for synchronous code."),
@@ -533,7 +534,7 @@ def render_imports(wanted: dict[str, set[str]]) -> list[str]:
 
 def _by_kind(name: str) -> tuple[bool, bool, str]:
     """Constants first, then classes, as the linter sorts them."""
-    return not name.isupper(), not name[0].isupper(), name
+    return not name.isupper(), not name[0].isupper(), name.lower()
 
 
 def arguments(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:

@@ -1,0 +1,173 @@
+"""A conversation as the server gave it: the text of its JSON object, and the little that is read of it.
+
+A document stays whole whatever its fields: a newer server's are kept as well, and so is one that no model can hold.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+
+import attrs
+
+from .._protocol.collection import Page
+from .._protocol.convert import Unreadable, structure
+from .._protocol.meaning import done, unreadable
+from .._protocol.request import Answer
+
+_TRANSCRIPT = "transcript_segments"
+
+_BLANKS = " \t\n\r"
+_BLANK = frozenset(_BLANKS)
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse)
+
+# A text without blanks between its words is one word to SQLite. These scripts are searched character by character.
+_UNSPACED = re.compile("([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff])")
+
+
+@attrs.frozen(eq=False, slots=False)
+class _Heading:
+    id: str
+    created_at: datetime
+
+
+@attrs.frozen(eq=False)
+class Document:
+    """One conversation of an answer."""
+
+    id: str
+    created_at: datetime
+    text: str = attrs.field(repr=False)
+    """The JSON object, exactly as it came."""
+    members: dict[str, Any] = attrs.field(repr=False)
+
+    @property
+    def has_transcript(self) -> bool:
+        """Whether it was asked for with its transcript, which may be empty."""
+        return self.members.get(_TRANSCRIPT) is not None
+
+    @property
+    def words(self) -> tuple[str, str, str]:
+        """Title, overview and transcript, as they are searched."""
+        structured = _object(self.members.get("structured"))
+        said = [_text(_object(each).get("text")) for each in _list(self.members.get(_TRANSCRIPT))]
+        return (
+            searchable(_text(structured.get("title"))),
+            searchable(_text(structured.get("overview"))),
+            searchable("\n".join(said)),
+        )
+
+    @property
+    def digest(self) -> bytes:
+        """Tells whether anything but the transcript has changed."""
+        return _digest({name: value for name, value in self.members.items() if name != _TRANSCRIPT})
+
+    @property
+    def whole_digest(self) -> bytes:
+        """Tells whether anything has changed."""
+        return _digest(self.members)
+
+    def column(self, name: str) -> str | None:
+        """A text of the document by its name, also one of `structured`; None for anything else."""
+        value = self.members.get(name, _object(self.members.get("structured")).get(name))
+        return value if isinstance(value, str) else None
+
+
+def searchable(text: str) -> str:
+    """Text as it is indexed and searched."""
+    return text if text.isascii() else _UNSPACED.sub(r" \1 ", text)
+
+
+def read_document(answer: Answer) -> Document:
+    """Read an answer that is one conversation."""
+    done(answer, 200)
+    return _read(answer, lambda text: [of_text(text.strip(_BLANKS))])[0]
+
+
+def read_documents(answer: Answer) -> Page[Document]:
+    """Read an answer that is an array of conversations."""
+    done(answer, 200)
+    return Page(tuple(_read(answer, _elements)), truncated=False)
+
+
+def of_text(text: str) -> Document:
+    """The document of a JSON object's text."""
+    return _document(text, _decoder.decode(text))
+
+
+def _read(answer: Answer, elements: Callable[[str], list[Document]]) -> list[Document]:
+    try:
+        return elements(answer.body.decode())
+    except Unreadable as failure:
+        problem, path = failure.problem, failure.path
+    except (ValueError, RecursionError):
+        problem, path = "not JSON", "$"
+    raise unreadable(
+        answer, f"the server answered {answer.status} with a body that cannot be read ({problem} at {path}).", path=path
+    )
+
+
+def _elements(text: str) -> list[Document]:
+    """The documents of an array, each with its own part of the text."""
+    found: list[Document] = []
+    at = _after(text, 0, "[")
+    while text[at : at + 1] != "]":
+        if found:
+            at = _after(text, at, ",")
+        members, end = _decoder.raw_decode(text, at)
+        try:
+            found.append(_document(text[at:end], members))
+        except Unreadable as failure:
+            problem, path = failure.problem, failure.path
+        else:
+            at = _skip(text, end)
+            continue
+        raise Unreadable(problem, f"$[{len(found)}]{path[1:]}")
+    if text[at + 1 :].strip(_BLANKS):
+        raise ValueError("more than one value")
+    return found
+
+
+def _after(text: str, at: int, mark: str) -> int:
+    """The place of what follows a mark, which must stand here."""
+    at = _skip(text, at)
+    if text[at : at + 1] != mark:
+        raise Unreadable("not an array")
+    return _skip(text, at + 1)
+
+
+def _skip(text: str, at: int) -> int:
+    while text[at : at + 1] in _BLANK:
+        at += 1
+    return at
+
+
+def _document(text: str, members: Any) -> Document:
+    heading = structure(dict(members) if isinstance(members, dict) else members, _Heading)
+    return Document(heading.id, heading.created_at.astimezone(UTC), text, members)
+
+
+def _digest(members: dict[str, Any]) -> bytes:
+    # Surrogates may stand alone in a document: JSON can spell them.
+    plain = json.dumps(members, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(plain.encode()).digest()
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
