@@ -103,7 +103,7 @@ MUTANTS: list[Mutant] = [
         ),
         (
             "pages of known rows taken for hidden ones",
-            "if len(page) < self._size or self._offset >= len(self._seen):",
+            "if len(page) < self.size or self._offset >= len(self._seen):",
             "if True:",
             f"{_LIST}test_bounds {_LIST}test_each_exactly_once",
         ),

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, NoReturn
 
 import attrs
@@ -15,7 +16,7 @@ import attrs
 from .._protocol.collection import Page
 from .._protocol.convert import Unreadable, structure
 from .._protocol.meaning import done, unreadable
-from .._protocol.request import Answer
+from .._protocol.request import Answer, Refusal, Request
 
 _TRANSCRIPT = "transcript_segments"
 
@@ -49,10 +50,8 @@ class Document:
     """The JSON object, exactly as it came."""
     members: dict[str, Any] = attrs.field(repr=False)
 
-    @property
-    def has_transcript(self) -> bool:
-        """Whether it was asked for with its transcript, which may be empty."""
-        return self.members.get(_TRANSCRIPT) is not None
+    has_transcript: bool
+    """Whether it was asked for with its transcript, which may be empty."""
 
     @property
     def words(self) -> tuple[str, str, str]:
@@ -86,21 +85,43 @@ def searchable(text: str) -> str:
     return text if text.isascii() else _UNSPACED.sub(r" \1 ", text)
 
 
-def read_document(answer: Answer) -> Document:
-    """Read an answer that is one conversation."""
-    done(answer, 200)
-    return _read(answer, lambda text: [of_text(text.strip(_BLANKS))])[0]
+@attrs.frozen
+class Source:
+    """Where conversations come from: the usual requests, whose answers are taken as documents."""
+
+    page_request: Callable[[dict[str, str], int, datetime | None, int], Request[Any]]
+    get_request: Callable[[str, bool], Request[Any] | Refusal]
+
+    def page(self, *, transcripts: bool, size: int, end: datetime | None, offset: int) -> Request[Page[Document]]:
+        """One page of what was created until a moment, the newest first."""
+        filters = {"include_transcript": "true"} if transcripts else {}
+        request = self.page_request(filters, size, end, offset)
+        return attrs.evolve(request, decode=partial(_read_page, transcripts))
+
+    def get(self, record_id: str) -> Request[Document]:
+        """One conversation with its transcript."""
+        request = self.get_request(record_id, True)
+        if isinstance(request, Exception):
+            raise request
+        return attrs.evolve(request, decode=partial(_read_record, record_id))
 
 
-def read_documents(answer: Answer) -> Page[Document]:
-    """Read an answer that is an array of conversations."""
-    done(answer, 200)
-    return Page(tuple(_read(answer, _elements)), truncated=False)
-
-
-def of_text(text: str) -> Document:
+def of_text(text: str, *, has_transcript: bool = False) -> Document:
     """The document of a JSON object's text."""
-    return _document(text, _decoder.decode(text))
+    return _document(text, _decoder.decode(text), has_transcript)
+
+
+def _read_record(record_id: str, answer: Answer) -> Document:
+    done(answer, 200)
+    (document,) = _read(answer, lambda text: [of_text(text.strip(_BLANKS), has_transcript=True)])
+    if document.id != record_id:
+        raise unreadable(answer, "the server answered with another record than the one asked for.", path="$.id")
+    return document
+
+
+def _read_page(transcripts: bool, answer: Answer) -> Page[Document]:
+    done(answer, 200)
+    return Page(tuple(_read(answer, partial(_elements, transcripts))), truncated=False)
 
 
 def _read(answer: Answer, elements: Callable[[str], list[Document]]) -> list[Document]:
@@ -115,7 +136,7 @@ def _read(answer: Answer, elements: Callable[[str], list[Document]]) -> list[Doc
     )
 
 
-def _elements(text: str) -> list[Document]:
+def _elements(transcripts: bool, text: str) -> list[Document]:
     """The documents of an array, each with its own part of the text."""
     found: list[Document] = []
     at = _after(text, 0, "[")
@@ -124,7 +145,7 @@ def _elements(text: str) -> list[Document]:
             at = _after(text, at, ",")
         members, end = _decoder.raw_decode(text, at)
         try:
-            found.append(_document(text[at:end], members))
+            found.append(_document(text[at:end], members, transcripts))
         except Unreadable as failure:
             problem, path = failure.problem, failure.path
         else:
@@ -150,9 +171,10 @@ def _skip(text: str, at: int) -> int:
     return at
 
 
-def _document(text: str, members: Any) -> Document:
+def _document(text: str, members: Any, has_transcript: bool) -> Document:
     heading = structure(dict(members) if isinstance(members, dict) else members, _Heading)
-    return Document(heading.id, heading.created_at.astimezone(UTC), text, members)
+    has_one = has_transcript or members.get(_TRANSCRIPT) is not None
+    return Document(heading.id, heading.created_at.astimezone(UTC), text, members, has_one)
 
 
 def _digest(members: dict[str, Any]) -> bytes:

@@ -105,7 +105,7 @@ _PROBLEMS = {
 }
 
 
-class _Unusable(Exception):
+class Unusable(Exception):
     """The file is no archive for this version; the text is the rest of the error's sentence."""
 
 
@@ -121,7 +121,7 @@ class Archive:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = _checked(path)
+        self._path = _checked_path(path)
         self._file = os.path.realpath(self._path)
         self._thread = ThreadPoolExecutor(1, "omi-archive")
         self._connection: sqlite3.Connection | None = None
@@ -186,6 +186,12 @@ class Archive:
             return await asyncio.shield(asyncio.wrap_future(working))
         raise self._error(_ENDING)
 
+    def _later(self, work: Callable[[sqlite3.Connection], object]) -> None:
+        """Do something some time, without anybody who waits for it or hears of what goes wrong."""
+        if self._problem is None:
+            with suppress(RuntimeError):  # the program is ending
+                self._thread.submit(self._do, work)
+
     @contextmanager
     def _filled(self) -> Iterator[None]:
         """Refuse a second one that fills the archive at the same time."""
@@ -211,7 +217,7 @@ class Archive:
             if connection.total_changes == before or (self._identity() == self._identities):
                 return result
             problem = _REMOVED
-        except _Unusable as error:
+        except Unusable as error:
             problem = str(error)
         except (OSError, sqlite3.Error) as error:
             problem = _explain(error)
@@ -250,7 +256,14 @@ class Archive:
                 self._connection.close()
 
 
-def _checked(path: str | os.PathLike[str]) -> str:
+def checked(archive: Archive) -> Archive:
+    """Accept an archive of this side."""
+    if not isinstance(archive, Archive):
+        raise misconfigured("the archive must be an Archive.")
+    return archive
+
+
+def _checked_path(path: str | os.PathLike[str]) -> str:
     name = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
     if not isinstance(name, str) or not name or "\0" in name:
         raise misconfigured("path must be the path of a file, without a NUL character.")
@@ -264,10 +277,10 @@ def _prepare(connection: sqlite3.Connection) -> None:
         for statement in _SCHEMA:
             connection.execute(statement)
     elif application != _APPLICATION_ID:
-        raise _Unusable(_NO_ARCHIVE)
+        raise Unusable(_NO_ARCHIVE)
     (known,) = connection.execute("PRAGMA user_version").fetchone()
     if known != _FORMAT:
-        raise _Unusable(
+        raise Unusable(
             f"has the format {known}, and this version of omi-async knows {_FORMAT}. Nothing is lost: go on with the "
             "version that made it, or a later one."
         )
@@ -361,7 +374,7 @@ def store(connection: sqlite3.Connection, document: Document, moment: str) -> st
     connection.execute(_SEEN, (moment, number))
     if document.whole_digest == whole_digest or (had_transcript and not document.has_transcript):
         return "unchanged"
-    before = of_text(unpacked(packed_before))
+    before = of_text(unpacked(packed_before), has_transcript=bool(had_transcript))
     connection.execute("INSERT INTO earlier VALUES (?, ?, ?)", (number, packed_before, seen_at))
     connection.execute(_FORGET_WORDS, (number, *map(storable, before.words)))
     connection.execute(_UPDATE, (*_values(document), moment, number))

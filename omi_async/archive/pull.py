@@ -1,0 +1,384 @@
+"""`save_to`: what the archive does not have yet, at the pace of the server's windows.
+
+A sweep goes through the list from the newest conversation to the oldest. Where the archive has seen nothing yet, it
+takes conversations with their transcripts, page by page. Elsewhere it looks at the cheap rows without transcripts and
+notes what is new or has changed, which is fetched afterwards. Each page is committed with how far it reaches, so that a
+pull that was interrupted goes on from there.
+"""
+
+import functools
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from inspect import iscoroutinefunction
+from sqlite3 import Connection
+from typing import TypeVar
+
+import attrs
+
+from .._jobs.progress import watcher
+from .._jobs.windows import Windows
+from .._protocol import arguments
+from .._protocol.arguments import misconfigured
+from .._protocol.collection import Page
+from .._protocol.request import Request
+from ..errors import NotFoundError, RateLimitError, RequestTimeoutError, ResponseError, ServerError
+from ..models.archive import ArchiveGap, SaveProgress, SaveResult
+from ..paging import ByTime
+from ..retry import Retrier
+from . import notes
+from .documents import Document, Source
+from .notes import BEGINNING, Look, Span
+from .store import Archive, checked, now, store, stored_time, time_of, writing
+
+R = TypeVar("R")
+
+_USUAL_SIZES = (25, 100)
+"""So many rows some servers give of a longer page."""
+
+
+@attrs.frozen(kw_only=True)
+class _Wish:
+    """What is to be saved."""
+
+    start: datetime | None
+    end: datetime | None
+    transcripts: bool
+    overlap: timedelta | None
+    """How far back to look for changes; None: at everything."""
+
+
+async def save(
+    retrier: Retrier,
+    archive: Archive,
+    source: Source,
+    *,
+    start_date: datetime | None,
+    end_date: datetime | None,
+    include_transcripts: bool,
+    overlap: timedelta,
+    full: bool,
+    on_progress: Callable[[SaveProgress], object] | None,
+    wait: bool,
+) -> SaveResult:
+    """Save what is new and what has changed; raises for arguments that cannot work."""
+    start = arguments.optional(arguments.utc, start_date, "start_date")
+    end = arguments.optional(arguments.utc, end_date, "end_date")
+    arguments.check_order(start, end)
+    if not isinstance(overlap, timedelta) or overlap < timedelta(0):
+        raise misconfigured("overlap must be a timedelta that is not negative.")
+    if on_progress is not None and (not callable(on_progress) or iscoroutinefunction(on_progress)):
+        raise misconfigured("on_progress must be a plain function.")
+    wish = _Wish(
+        start=start,
+        end=end,
+        transcripts=arguments.flag(include_transcripts, "include_transcripts"),
+        overlap=None if arguments.flag(full, "full") else overlap,
+    )
+    return await _Pull(retrier, checked(archive), source, wish, on_progress, wait=wait).run()
+
+
+class _Pull:
+    """One run of `save_to`."""
+
+    def __init__(
+        self,
+        retrier: Retrier,
+        archive: Archive,
+        source: Source,
+        wish: _Wish,
+        on_progress: Callable[[SaveProgress], object] | None,
+        *,
+        wait: bool,
+    ) -> None:
+        self._retrier = retrier
+        self._archive = archive
+        self._source = source
+        self._wish = wish
+        self._on_progress = None if on_progress is None else watcher(on_progress)
+        self._wait = wait
+        self._windows: dict[tuple[str, ...], Windows] = {}
+        self._waiting_until: datetime | None = None
+        self._counts: Counter[str] = Counter()
+        self._requests = 0
+        self._total: int | None = None
+        self._sizes = {True: _Sizes(), False: _Sizes()}  # of pages with transcripts and without
+        self._missing: list[str] = []
+        self._failed: list[str] = []
+
+    async def run(self) -> SaveResult:
+        """Save what there is to be saved."""
+        with self._archive._filled():
+            known = await self._do(self._begin)
+            oldest = BEGINNING if self._wish.start is None else stored_time(self._wish.start)
+            if known:
+                newest = known[0].newest
+                if self._wish.end is not None:
+                    newest = min(newest, stored_time(self._wish.end))
+                for hole in notes.holes(known, oldest, newest):
+                    await self._walk(hole, _whole_second(hole.newest))
+                await self._look(oldest, known[0].newest)
+            else:
+                await self._walk(Span(oldest, BEGINNING), self._wish.end)
+            if self._wish.transcripts:
+                await self._fetch()
+            gaps = await self._do(self._end)
+        return SaveResult(
+            new=self._counts["new"],
+            changed=self._counts["changed"],
+            unchanged=self._counts["unchanged"],
+            missing=tuple(self._missing),
+            failed=tuple(self._failed),
+            gaps=tuple([ArchiveGap(oldest=time_of(each.oldest), newest=time_of(each.newest)) for each in gaps]),
+            requests=self._requests,
+        )
+
+    def _begin(self, connection: Connection) -> list[Span]:
+        notes.bind(connection, self._retrier.transport.server)
+        return notes.spans(connection, transcripts=self._wish.transcripts)
+
+    def _end(self, connection: Connection) -> list[Span]:
+        notes.set_note(connection, "saved_at", now())
+        return notes.gaps(connection)
+
+    async def _do(self, work: Callable[[Connection], R]) -> R:
+        """Change the archive in one step, or not at all."""
+
+        def change(connection: Connection) -> R:
+            with writing(connection):
+                return work(connection)
+
+        return await self._archive._run(change)
+
+    # Sweeps
+
+    def _sweep(self, oldest: str, end: datetime | None, *, transcripts: bool) -> "_Sweep":
+        sizes = self._sizes[transcripts]
+        return _Sweep(functools.partial(self._source.page, transcripts=transcripts), sizes, oldest, end)
+
+    async def _walk(self, hole: Span, end: datetime | None) -> None:
+        """Take everything of a stretch that the archive has not seen. Its newest end is that of what is seen first."""
+        newest = hole.newest
+        sweep = self._sweep(hole.oldest, end, transcripts=self._wish.transcripts)
+        sweep.looks_behind = True
+        while (page := await self._next(sweep)) is not None:
+            newest = newest or page.newest
+
+            def keep(connection: Connection, page: _Page = page, newest: str = newest) -> list[str]:
+                page.note(connection)
+                if page.reached is not None and newest:
+                    span = Span(min(page.reached, newest), newest)
+                    notes.add_span(connection, span, transcripts=self._wish.transcripts)
+                return [store(connection, row, now()) for row in page.rows]
+
+            self._count(await self._do(keep))
+
+        def finish(connection: Connection) -> None:
+            notes.ended(connection)
+            if newest:
+                notes.add_span(connection, Span(hole.oldest, newest), transcripts=self._wish.transcripts)
+
+        await self._do(finish)
+
+    async def _look(self, oldest: str, newest: str) -> None:
+        """Look what is new or has changed, back to the overlap before what was seen, and first end an earlier look."""
+        until = notes.END if self._wish.end is None else stored_time(self._wish.end)
+        if self._wish.overlap is not None:
+            oldest = max(oldest, stored_time(time_of(newest) - self._wish.overlap))
+        interrupted = await self._do(notes.look)
+        if interrupted is not None:
+            await self._look_on(interrupted)
+            if interrupted.oldest <= oldest:
+                oldest = max(oldest, interrupted.newest or oldest)
+        if oldest < until:
+            await self._look_on(Look(oldest, until, now()))
+
+    async def _look_on(self, look: Look) -> None:
+        reached = look.until if look.reached is None else look.reached
+        end = None if reached == notes.END else _whole_second(reached)
+        sweep = self._sweep(look.oldest, end, transcripts=False)
+        while (page := await self._next(sweep)) is not None:
+            look = look._replace(newest=look.newest or page.newest or None, reached=page.reached)
+
+            def compare(connection: Connection, page: _Page = page, look: Look = look) -> list[str]:
+                page.note(connection)
+                notes.set_look(connection, look)
+                transcripts = self._wish.transcripts
+                return [notes.look_at(connection, row, now(), transcripts=transcripts) for row in page.rows]
+
+            self._count(await self._do(compare))
+
+        def finish(connection: Connection) -> list[str]:
+            notes.ended(connection)
+            return notes.end_look(connection, look, transcripts=self._wish.transcripts)
+
+        self._missing += await self._do(finish)
+
+    async def _next(self, sweep: "_Sweep") -> "_Page | None":
+        """The next page of a sweep; a shorter one where a long one is more than the way or the server can bear."""
+        while not sweep.is_over:
+            try:
+                return sweep.take((await self._ask(sweep.request())).rows)
+            except (RequestTimeoutError, ResponseError, ServerError) as error:
+                if error.retry_after or not sweep.shorten():
+                    raise
+        return None
+
+    # What is wanted
+
+    async def _fetch(self) -> None:
+        """Fetch what is wanted with its transcript: several on a page where they lie together: a page is one read."""
+        alone: str | None = None
+        while True:
+            wanted, number, size = await self._do(
+                functools.partial(notes.next_wanted, largest=self._sizes[True].largest)
+            )
+            if wanted is None:
+                return
+            if number > 1 and alone != wanted.id:
+                alone = wanted.id  # if it is not on the page
+                try:
+                    end = _whole_second(wanted.created_at)
+                    page = await self._ask(self._source.page(transcripts=True, size=size, end=end, offset=0))
+                except (RequestTimeoutError, ResponseError, ServerError) as error:
+                    if error.retry_after:
+                        raise
+                    continue
+                await self._keep(page.rows)
+                continue
+            try:
+                document = await self._ask(self._source.get(wanted.id))
+            except NotFoundError as error:
+                if error.from_intermediary:
+                    raise
+                await self._do(functools.partial(notes.give_up, record_id=wanted.id))
+                self._failed.append(wanted.id)
+            else:
+                await self._keep((document,))
+
+    async def _keep(self, documents: tuple[Document, ...]) -> None:
+        self._count(await self._do(functools.partial(notes.fetched, documents=documents)))
+
+    # Requests and progress
+
+    async def _ask(self, request: Request[R]) -> R:
+        """Make a read when the windows allow it."""
+        windows = self._windows.get(request.windows)
+        if windows is None:
+            windows = self._windows[request.windows] = Windows(self._retrier, request.windows, wait=self._wait)
+        while True:
+            await windows.opened(functools.partial(self._waited, windows))
+            try:
+                answer = await self._retrier.call(request, None, None)
+            except RateLimitError as error:
+                if not self._wait:
+                    raise
+                windows.refused(error)
+            else:
+                self._requests += 1
+                return answer
+
+    def _waited(self, windows: Windows) -> None:
+        self._waiting_until = windows.waiting_until
+        self._tell()
+
+    def _count(self, found: list[str]) -> None:
+        self._counts.update(found)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._on_progress is not None:
+            self._on_progress(self._progress())
+
+    def _progress(self) -> SaveProgress:
+        return SaveProgress(
+            saved=self._counts["new"] + self._counts["changed"],
+            unchanged=self._counts["unchanged"],
+            total=self._total,
+            waiting_until=self._waiting_until,
+            estimated_end=None,
+        )
+
+
+class _Sizes:
+    """How long pages are: as long as the server gives them."""
+
+    def __init__(self) -> None:
+        self.largest = 200
+        self._most = 0
+
+    def learn(self, asked: int, came: int) -> None:
+        """Learn from a page. Some servers give less than was asked for and do not say so."""
+        self._most = max(self._most, came)
+        if came in _USUAL_SIZES and came == self._most < asked:
+            self.largest = came
+
+
+class _Sweep:
+    """The pages of a stretch of the list, the newest first."""
+
+    def __init__(
+        self, page: Callable[..., Request[Page[Document]]], sizes: _Sizes, oldest: str, end: datetime | None
+    ) -> None:
+        self.is_over = False
+        self.looks_behind = False
+        """Whether it sees what is behind a short page at its end: only then is something missing from that."""
+        self._sizes = sizes
+        self._oldest = oldest
+        self._pages: ByTime[Document] = ByTime(
+            lambda end, offset: page(size=self._pages.size, end=end, offset=offset),
+            size=sizes.largest,
+            start=time_of(oldest) if oldest else None,
+            end=end,
+            moment=lambda document: document.created_at,
+        )
+
+    def request(self) -> Request[Page[Document]]:
+        """The request of the next page."""
+        return self._pages.request()
+
+    def shorten(self) -> bool:
+        """Ask for a shorter page; False if it cannot be shorter."""
+        could = self._pages.size > 1
+        self._pages.size = max(1, self._pages.size // 4)
+        return could
+
+    def take(self, rows: tuple[Document, ...]) -> "_Page":
+        """The page of these rows, after deciding what to ask for next."""
+        pages, sizes = self._pages, self._sizes
+        sizes.learn(pages.size, len(rows))
+        pages.size = min(pages.size, sizes.largest)
+        is_short = len(rows) < pages.size
+        new = pages.take(Page(rows, truncated=False))
+        reached = None if pages.seen_from is None else stored_time(pages.seen_from)
+        is_behind = reached is not None and reached <= self._oldest
+        self.is_over = pages.ended or (is_behind and not (is_short and self.looks_behind))
+        pages.size = min(pages.size * 2, sizes.largest)  # a shorter one was for the rows of that page
+        return _Page(rows, new, reached, is_short=is_short)
+
+
+@attrs.frozen(eq=False)
+class _Page:
+    rows_seen: tuple[Document, ...]
+    rows: list[Document]
+    """Those that are new to the sweep and within its bounds."""
+    reached: str | None
+    """Everything of the sweep from this moment on was seen; None if that is not known."""
+    is_short: bool = attrs.field(kw_only=True)
+
+    @property
+    def newest(self) -> str:
+        """The moment of the newest row; empty if there is none."""
+        return max((stored_time(each.created_at) for each in self.rows), default="")
+
+    def note(self, connection: Connection) -> None:
+        """Note what the page says of gaps."""
+        times = [stored_time(each.created_at) for each in self.rows_seen]
+        if times:
+            notes.page_seen(connection, Span(min(times), max(times)), is_short=self.is_short)
+
+
+def _whole_second(text: str) -> datetime:
+    """A moment, rounded up: some servers cut the end of a list to whole seconds."""
+    moment = time_of(text)
+    return moment if not moment.microsecond else moment.replace(microsecond=0) + timedelta(seconds=1)
