@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from omi_async.client import AsyncOmiClient
-from omi_async.models.archive import SaveProgress, SaveResult
+from omi_async.models.archive import Recreation, SaveProgress, SaveResult
 from omi_async.models.bulk import BulkProgress
 from omi_async.models.conversations import (
     Category,
@@ -82,9 +82,9 @@ class Conversations:
         self,
         conversation_id: str,
         *,
-        keep: "Archive | None" = None,
         timeout: Timeout | float | None = None,
         retry: RetryPolicy | None = None,
+        keep: "Archive | None" = None,
     ) -> Deletion:
         """Delete a conversation for good. To hide it instead, update it with `discarded=True`.
 
@@ -100,7 +100,7 @@ class Conversations:
         Source: https://docs.omi.me (deleteConversation) and observed behaviour.
         """
         coroutine = self._bridge.target.conversations.delete(
-            conversation_id, keep=original(keep), timeout=timeout, retry=retry
+            conversation_id, timeout=timeout, retry=retry, keep=original(keep)
         )
         return self._bridge.run(coroutine)
 
@@ -324,11 +324,11 @@ class Conversations:
         self,
         ids: Iterable[str],
         *,
-        keep: "Archive | None" = None,
         concurrency: int = 4,
         journal: str | os.PathLike[str] | None = None,
         on_progress: Callable[[BulkProgress], None] | None = None,
         wait: bool = True,
+        keep: "Archive | None" = None,
     ) -> Bulk[Deletion]:
         """Delete many conversations for good, each as `delete` would, and report each one as it completes.
 
@@ -343,11 +343,11 @@ class Conversations:
         items = feed(ids)
         target = self._bridge.target.conversations.delete_many(
             items,
-            keep=original(keep),
             concurrency=concurrency,
             journal=journal,
             on_progress=relayed(items, on_progress),
             wait=wait,
+            keep=original(keep),
         )
         return Bulk(self._bridge, target, items)
 
@@ -390,3 +390,30 @@ class Conversations:
             wait=wait,
         )
         return run_with(self._bridge, coroutine, calls)
+
+    def recreate(
+        self,
+        archive: "Archive",
+        conversation_id: str,
+        *,
+        timeout: Timeout | float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> Recreation:
+        """Make a conversation of an archive's copy of one that is gone; repeating it makes no second one.
+
+        Omi makes it of the transcript, with its times, language, source and place, and then it gets its title. Its id,
+        its summary and all that Omi derives are new; audio and photos are lost, and it is in no folder. `differences`
+        of the result lists what is not as before. It costs a read and two writes. After an error, call it again: it
+        goes on with what was made.
+
+        A language model reads the transcript before the server answers. A client without timeouts of its own waits
+        up to 130 seconds for an attempt and 300 in all.
+
+        Raises `InvalidRequestError` for a conversation that the archive does not have, or has without a transcript;
+        `ConflictError` for one that the server still has; `ArchiveError`; and what `create_from_segments` and `update`
+        raise.
+        """
+        coroutine = self._bridge.target.conversations.recreate(
+            original(archive), conversation_id, timeout=timeout, retry=retry
+        )
+        return self._bridge.run(coroutine)

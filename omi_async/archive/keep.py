@@ -1,14 +1,13 @@
 """A copy of each conversation, on disk before its deletion is sent."""
 
 from functools import partial
-from sqlite3 import Connection
 
 from .._database import storable
 from ..errors import NotFoundError, OmiError
 from ..retry import Retrier
 from . import notes
 from .documents import Document, Source
-from .store import Archive, checked, now, store, writing
+from .store import Archive, Connection, checked, now, store, writing
 
 
 class Keeper:

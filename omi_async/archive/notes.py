@@ -5,13 +5,12 @@ be fetched. The beginning of time is the empty text.
 """
 
 import json
-import sqlite3
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from .._database import storable
 from .documents import Document
-from .store import Unusable, now, store, stored_time
+from .store import Connection, Unusable, now, store, stored_time
 
 BEGINNING = ""
 END = "9999"
@@ -54,7 +53,7 @@ class Wanted(NamedTuple):
     digest: bytes
 
 
-def bind(connection: sqlite3.Connection, server: str) -> None:
+def bind(connection: Connection, server: str) -> None:
     """Have the archive belong to a server; refuse another one's."""
     known = note(connection, "server")
     if known is None:
@@ -65,13 +64,13 @@ def bind(connection: sqlite3.Connection, server: str) -> None:
         )
 
 
-def note(connection: sqlite3.Connection, name: str) -> str | None:
+def note(connection: Connection, name: str) -> str | None:
     """What was noted by a name."""
     row = connection.execute("SELECT value FROM notes WHERE name = ?", (name,)).fetchone()
     return None if row is None else str(row[0])
 
 
-def set_note(connection: sqlite3.Connection, name: str, value: str) -> None:
+def set_note(connection: Connection, name: str, value: str) -> None:
     """Note something by a name."""
     connection.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, value))
 
@@ -79,7 +78,7 @@ def set_note(connection: sqlite3.Connection, name: str, value: str) -> None:
 # Spans
 
 
-def spans(connection: sqlite3.Connection, *, transcripts: bool) -> list[Span]:
+def spans(connection: Connection, *, transcripts: bool) -> list[Span]:
     """What was seen, the newest first; what was seen with transcripts was seen without them too."""
     found = connection.execute(
         "SELECT oldest, newest FROM spans WHERE has_transcripts >= ? ORDER BY newest DESC", (transcripts,)
@@ -87,7 +86,7 @@ def spans(connection: sqlite3.Connection, *, transcripts: bool) -> list[Span]:
     return _joined([Span(*each) for each in found])
 
 
-def add_span(connection: sqlite3.Connection, span: Span, *, transcripts: bool) -> None:
+def add_span(connection: Connection, span: Span, *, transcripts: bool) -> None:
     """Note that a stretch was seen."""
     found = connection.execute("SELECT oldest, newest FROM spans WHERE has_transcripts = ?", (transcripts,)).fetchall()
     connection.execute("DELETE FROM spans WHERE has_transcripts = ?", (transcripts,))
@@ -123,7 +122,7 @@ def holes(known: list[Span], oldest: str, newest: str) -> list[Span]:
 # Gaps
 
 
-def page_seen(connection: sqlite3.Connection, span: Span, *, is_short: bool) -> None:
+def page_seen(connection: Connection, span: Span, *, is_short: bool) -> None:
     """Note a page: what it says of the gaps before it, and whether it had room for more itself."""
     connection.execute("UPDATE gaps SET is_certain = 1 WHERE oldest > ?", (span.oldest,))
     connection.execute("DELETE FROM gaps WHERE oldest >= ? AND newest <= ?", span)
@@ -131,7 +130,7 @@ def page_seen(connection: sqlite3.Connection, span: Span, *, is_short: bool) -> 
         connection.execute("INSERT INTO gaps VALUES (?, ?, 0)", span)
 
 
-def ended(connection: sqlite3.Connection) -> None:
+def ended(connection: Connection) -> None:
     """Decide of the short pages of a sweep that is over: those with something older behind them have gaps."""
     connection.execute(
         "UPDATE gaps SET is_certain = 1 WHERE EXISTS"
@@ -140,7 +139,7 @@ def ended(connection: sqlite3.Connection) -> None:
     connection.execute("DELETE FROM gaps WHERE NOT is_certain")
 
 
-def gaps(connection: sqlite3.Connection) -> list[Span]:
+def gaps(connection: Connection) -> list[Span]:
     """Where the server withholds something, the oldest first."""
     found = connection.execute("SELECT oldest, newest FROM gaps WHERE is_certain ORDER BY newest DESC").fetchall()
     return _joined([Span(*each) for each in found])[::-1]
@@ -149,18 +148,18 @@ def gaps(connection: sqlite3.Connection) -> list[Span]:
 # A look
 
 
-def look(connection: sqlite3.Connection) -> Look | None:
+def look(connection: Connection) -> Look | None:
     """The look that was interrupted, if there is one."""
     text = note(connection, "look")
     return None if text is None else Look(*json.loads(text))
 
 
-def set_look(connection: sqlite3.Connection, look: Look) -> None:
+def set_look(connection: Connection, look: Look) -> None:
     """Note how far a look is."""
     set_note(connection, "look", json.dumps(look))
 
 
-def end_look(connection: sqlite3.Connection, look: Look, *, transcripts: bool) -> list[str]:
+def end_look(connection: Connection, look: Look, *, transcripts: bool) -> list[str]:
     """Note that a look is over; the ids that it missed."""
     connection.execute("DELETE FROM notes WHERE name = 'look'")
     if look.newest is not None:
@@ -171,7 +170,7 @@ def end_look(connection: sqlite3.Connection, look: Look, *, transcripts: bool) -
     return missed
 
 
-def look_at(connection: sqlite3.Connection, row: Document, moment: str, *, transcripts: bool) -> str:
+def look_at(connection: Connection, row: Document, moment: str, *, transcripts: bool) -> str:
     """Compare a row without its transcript with what is held; say `new`, `changed`, `unchanged` or `wanted`."""
     held = connection.execute(
         "SELECT number, digest, has_transcript FROM conversations WHERE id = ?", (storable(row.id),)
@@ -194,12 +193,12 @@ def look_at(connection: sqlite3.Connection, row: Document, moment: str, *, trans
 # Wanted
 
 
-def wanted(connection: sqlite3.Connection) -> int:
+def wanted(connection: Connection) -> int:
     """How many conversations are wanted."""
     return int(connection.execute("SELECT count(*) FROM wanted").fetchone()[0])
 
 
-def next_wanted(connection: sqlite3.Connection, largest: int) -> tuple[Wanted | None, int, int]:
+def next_wanted(connection: Connection, largest: int) -> tuple[Wanted | None, int, int]:
     """The newest one that is wanted, how many are on a page that begins with it, and how long that page must be."""
     (newest,) = connection.execute("SELECT max(created_at) FROM wanted").fetchone()
     rows = connection.execute(_NEXT, (newest, largest)).fetchall()
@@ -207,7 +206,7 @@ def next_wanted(connection: sqlite3.Connection, largest: int) -> tuple[Wanted | 
     return (Wanted(*rows[places[0]]), len(places), places[-1] + 1) if places else (None, 0, 0)
 
 
-def fetched(connection: sqlite3.Connection, documents: Iterable[Document]) -> list[str]:
+def fetched(connection: Connection, documents: Iterable[Document]) -> list[str]:
     """Store what was fetched with its transcript; what became of each."""
     found = []
     for document in documents:
@@ -222,6 +221,6 @@ def fetched(connection: sqlite3.Connection, documents: Iterable[Document]) -> li
     return found
 
 
-def give_up(connection: sqlite3.Connection, record_id: str) -> None:
+def give_up(connection: Connection, record_id: str) -> None:
     """Want a conversation no longer."""
     connection.execute("DELETE FROM wanted WHERE id = ?", (storable(record_id),))

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from inspect import iscoroutinefunction
-from sqlite3 import Connection
 from typing import TypeVar
 
 import attrs
@@ -29,7 +28,7 @@ from ..retry import Retrier
 from . import notes
 from .documents import Document, Source
 from .notes import BEGINNING, Look, Span
-from .store import Archive, checked, now, store, stored_time, time_of, writing
+from .store import Archive, Connection, checked, now, store, stored_time, time_of, writing
 
 R = TypeVar("R")
 

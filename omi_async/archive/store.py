@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar
 from weakref import WeakSet
 
 from .._database import Problem, alone, identity, make, problem_of, storable
@@ -25,6 +25,8 @@ from ..models.archive import ArchivedConversation
 from .documents import Document, of_text
 
 R = TypeVar("R")
+
+Connection: TypeAlias = sqlite3.Connection
 
 _FORMAT = 1
 _APPLICATION_ID = 0x4F4D4941  # "OMIA" in the file's header: no other program's database is taken for an archive
@@ -124,7 +126,7 @@ class Archive:
         self._path = _checked_path(path)
         self._file = os.path.realpath(self._path)
         self._thread = ThreadPoolExecutor(1, "omi-archive")
-        self._connection: sqlite3.Connection | None = None
+        self._connection: Connection | None = None
         self._identities: tuple[object, object] = (None, None)
         self._problem: str | None = None
         self._filling = False
@@ -132,7 +134,7 @@ class Archive:
     async def get(self, conversation_id: str) -> ArchivedConversation | None:
         """Return a conversation by its id, or None if the archive does not have it."""
 
-        def read(connection: sqlite3.Connection) -> ArchivedConversation | None:
+        def read(connection: Connection) -> ArchivedConversation | None:
             row = connection.execute(f"{_READ} WHERE id = ?", (storable(conversation_id),)).fetchone()
             return None if row is None else archived(row)
 
@@ -155,7 +157,12 @@ class Archive:
             self._close()
             return
         self._thread.shutdown(wait=False)
-        await asyncio.shield(asyncio.wrap_future(closing))
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:  # the synchronous side has none for an archive that only its clients have used
+            closing.result()
+        else:
+            await asyncio.shield(asyncio.wrap_future(closing))
 
     async def __aenter__(self) -> Self:
         return self
@@ -173,7 +180,7 @@ class Archive:
 
     # For the rooms of the archive
 
-    async def _run(self, work: Callable[[sqlite3.Connection], R]) -> R:
+    async def _run(self, work: Callable[[Connection], R]) -> R:
         """Do something with the database, on the archive's own thread."""
         if self._problem is not None:
             raise self._error(self._problem)
@@ -186,7 +193,7 @@ class Archive:
             return await asyncio.shield(asyncio.wrap_future(working))
         raise self._error(_ENDING)
 
-    def _later(self, work: Callable[[sqlite3.Connection], object]) -> None:
+    def _later(self, work: Callable[[Connection], object]) -> None:
         """Do something some time, without anybody who waits for it or hears of what goes wrong."""
         if self._problem is None:
             with suppress(RuntimeError):  # the program is ending
@@ -209,7 +216,7 @@ class Archive:
     # On the archive's thread. Errors are raised outside the except block: SQLite's could carry values.
 
     @alone
-    def _do(self, work: Callable[[sqlite3.Connection], R]) -> R:
+    def _do(self, work: Callable[[Connection], R]) -> R:
         try:
             connection = self._connection or self._open()
             before = connection.total_changes
@@ -223,7 +230,7 @@ class Archive:
             problem = _explain(error)
         raise self._error(problem)
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self) -> Connection:
         make(self._file)
         # Statements are not kept: one that lives on, as in a frame that something holds, would keep the file locked.
         connection = sqlite3.connect(
@@ -270,7 +277,7 @@ def _checked_path(path: str | os.PathLike[str]) -> str:
     return name
 
 
-def _prepare(connection: sqlite3.Connection) -> None:
+def _prepare(connection: Connection) -> None:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if not application and not tables:
@@ -303,7 +310,7 @@ def _explain(error: Exception) -> str:
 
 
 @contextmanager
-def writing(connection: sqlite3.Connection) -> Iterator[None]:
+def writing(connection: Connection) -> Iterator[None]:
     """Make all changes within it or none; they are on disk when it ends."""
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -360,7 +367,7 @@ def unpacked(document: bytes) -> str:
     return zlib.decompress(document).decode(errors="surrogatepass")
 
 
-def store(connection: sqlite3.Connection, document: Document, moment: str) -> str:
+def store(connection: Connection, document: Document, moment: str) -> str:
     """Store a document, and say whether it is `new`, `changed` or `unchanged`.
 
     One without a transcript does not take the place of one that has it: it only says that the conversation is there.

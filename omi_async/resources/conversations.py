@@ -17,7 +17,7 @@ from .._protocol.arguments import refused
 from .._protocol.collection import Collection, Page, value
 from .._protocol.request import Request, builder
 from ..bulk import AsyncBulk, start
-from ..models.archive import SaveProgress, SaveResult
+from ..models.archive import Recreation, SaveProgress, SaveResult
 from ..models.bulk import BulkProgress
 from ..models.conversations import (
     Category,
@@ -372,9 +372,9 @@ class AsyncConversations:
         self,
         conversation_id: str,
         *,
-        keep: "Archive | None" = None,
         timeout: Timeout | float | None = None,
         retry: RetryPolicy | None = None,
+        keep: "Archive | None" = None,
     ) -> Deletion:
         """Delete a conversation for good. To hide it instead, update it with `discarded=True`.
 
@@ -599,11 +599,11 @@ class AsyncConversations:
         self,
         ids: Items[str],
         *,
-        keep: "Archive | None" = None,
         concurrency: int = 4,
         journal: str | os.PathLike[str] | None = None,
         on_progress: Callable[[BulkProgress], None] | None = None,
         wait: bool = True,
+        keep: "Archive | None" = None,
     ) -> AsyncBulk[Deletion]:
         """Delete many conversations for good, each as `delete` would, and report each one as it completes.
 
@@ -669,6 +669,33 @@ class AsyncConversations:
             on_progress=on_progress,
             wait=wait,
         )
+        return result
+
+    async def recreate(
+        self,
+        archive: "Archive",
+        conversation_id: str,
+        *,
+        timeout: Timeout | float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> Recreation:
+        """Make a conversation of an archive's copy of one that is gone; repeating it makes no second one.
+
+        Omi makes it of the transcript, with its times, language, source and place, and then it gets its title. Its id,
+        its summary and all that Omi derives are new; audio and photos are lost, and it is in no folder. `differences`
+        of the result lists what is not as before. It costs a read and two writes. After an error, call it again: it
+        goes on with what was made.
+
+        A language model reads the transcript before the server answers. A client without timeouts of its own waits
+        up to 130 seconds for an attempt and 300 in all.
+
+        Raises `InvalidRequestError` for a conversation that the archive does not have, or has without a transcript;
+        `ConflictError` for one that the server still has; `ArchiveError`; and what `create_from_segments` and `update`
+        raise.
+        """
+        room = load("omi_async.archive.recreate")
+        requests = room.Requests(get_conversation, create_conversation_from_segments, update_conversation)
+        result: Recreation = await room.recreate(self._retrier, archive, conversation_id, requests, timeout, retry)
         return result
 
     def _documents(self) -> Any:

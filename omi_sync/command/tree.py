@@ -11,10 +11,11 @@ import click
 from omi_async import Category, __version__
 
 from .reading import read, show_list, show_one
+from .recreating import recreate
 from .run import perform
 from .streams import OutputLost, write
 from .voices import Json, Lines
-from .words import GET, LIST, NAME, OK, SERVER, USAGE, WRITES, Action, shown
+from .words import GET, LIST, NAME, OK, RECREATE, SERVER, USAGE, WRITES, Action, shown
 
 _ID_SOURCES = "ID... are conversation ids. With --from FILE they are read from a file, one a line."
 _TITLE_SOURCES = "Renames one conversation, or with --from FILE those of a CSV file with the columns id,title."
@@ -58,7 +59,8 @@ def _misused(error: click.ClickException, *, as_json: bool) -> int:
 
 def _group(given: Sequence[str]) -> click.Group:
     group = click.Group(
-        help="List, show, rename, hide, restore and delete Omi conversations. The API key is taken from OMI_API_KEY.",
+        help="List, show, rename, hide, restore, delete and recreate Omi conversations. The API key is taken from "
+        "OMI_API_KEY.",
         epilog="Exit codes: 0 all done, 1 usage or refused, 2 key refused, 3 server, connection or output failed, or "
         "outcome unknown, 4 window spent, 5 not found, 129 stopped by SIGHUP, 130 by Ctrl-C, 143 by SIGTERM.",
         no_args_is_help=False,  # a missing command is an error of one line, not a whole page
@@ -67,6 +69,7 @@ def _group(given: Sequence[str]) -> click.Group:
     click.version_option(__version__, prog_name=NAME)(group)
     group.add_command(_list())
     group.add_command(_get())
+    group.add_command(_recreate())
     for action in WRITES:
         group.add_command(_write(action, given))
     return group
@@ -167,7 +170,7 @@ def _write(action: Action, given: Sequence[str]) -> click.Command:
         ),
         click.Option(["--no-wait"], is_flag=True, help="Stop when the server's window is spent; do not wait."),
         click.Option(["--dry-run"], is_flag=True, help="Say what would be done and send nothing."),
-        *([confirming] if action.name == "delete" else []),
+        *([_keep(), confirming] if action.name == "delete" else []),
         _json("One JSON object for each outcome, for programs."),
         *_server(),
     ]
@@ -177,6 +180,29 @@ def _write(action: Action, given: Sequence[str]) -> click.Command:
         callback=functools.partial(perform, action, given),
         help=f"{action.help}\n\n{_TITLE_SOURCES if renames else _ID_SOURCES} {_SKIPPED}",
         short_help=action.help.split(".")[0].split(";")[0],
+    )
+
+
+def _keep() -> click.Option:
+    text = "First store each conversation with its transcript in this archive, which is made if it is not there."
+    return click.Option(["--keep"], metavar="FILE", callback=_named, help=text)
+
+
+def _recreate() -> click.Command:
+    return click.Command(
+        RECREATE.name,
+        params=[
+            click.Argument(["ids"], nargs=-1, required=True, metavar="ID..."),
+            click.Option(
+                ["--archive"], required=True, metavar="FILE", callback=_named, help="The archive that has the copies."
+            ),
+            _json("One JSON object for each conversation, for programs."),
+            *_server(),
+        ],
+        callback=functools.partial(read, RECREATE, recreate),
+        help=f"{RECREATE.help} ID... are the ids that they had. Omi makes new conversations of the transcripts, and "
+        "they get their titles; the command says what is not as before. Repeating it makes no second ones.",
+        short_help="Make conversations of copies in an archive",
     )
 
 

@@ -50,6 +50,7 @@ class Action:
 
 LIST = Action("list", "Listing", "listed", "List conversations, the newest first.")
 GET = Action("get", "Fetching", "fetched", "Show one conversation, a hidden one too.")
+RECREATE = Action("recreate", "Recreating", "recreated", "Make conversations of the copies in an archive.")
 
 WRITES = (
     Action("rename", "Renaming", "renamed", "Give conversations new titles."),
@@ -123,6 +124,9 @@ def next_step(error: OmiError | TypeError, action: Action) -> str:
         if action.name == "delete":
             return "It may or may not have been deleted; if it was, another run will not find it any more."
         return f"It may or may not have been {action.done}; to {action.name} it again does no harm."
+    if action.name == "delete" and isinstance(error, OmiError) and error.operation == "conversations.get":
+        locked = ", or it is locked" if isinstance(error, NotFoundError) else ""
+        return f"No copy of it could be kept{locked}, so it was not deleted."
     step = " Check the id." if isinstance(error, NotFoundError) else ""
     return f"Nothing was changed.{step}"
 
