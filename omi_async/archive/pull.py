@@ -21,7 +21,7 @@ from .._protocol import arguments
 from .._protocol.arguments import misconfigured
 from .._protocol.collection import Page
 from .._protocol.request import Request
-from ..errors import NotFoundError, RateLimitError, RequestTimeoutError, ResponseError, ServerError
+from ..errors import NotFoundError, OmiError, RateLimitError, RequestTimeoutError, ResponseError, ServerError
 from ..models.archive import ArchiveGap, SaveProgress, SaveResult
 from ..paging import ByTime
 from ..retry import Retrier
@@ -34,6 +34,9 @@ R = TypeVar("R")
 
 _USUAL_SIZES = (25, 100)
 """So many rows some servers give of a longer page."""
+
+_EXACTNESS = 1.1
+"""The factor that the number of conversations is known to."""
 
 
 @attrs.frozen(kw_only=True)
@@ -97,7 +100,7 @@ class _Pull:
         self._on_progress = None if on_progress is None else watcher(on_progress)
         self._wait = wait
         self._windows: dict[tuple[str, ...], Windows] = {}
-        self._waiting_until: datetime | None = None
+        self._asked: Windows | None = None  # for the request that was made last
         self._counts: Counter[str] = Counter()
         self._requests = 0
         self._total: int | None = None
@@ -122,6 +125,8 @@ class _Pull:
             if self._wish.transcripts:
                 await self._fetch()
             gaps = await self._do(self._end)
+            self._total = self._looked_at
+            self._tell()
         return SaveResult(
             new=self._counts["new"],
             changed=self._counts["changed"],
@@ -171,6 +176,9 @@ class _Pull:
                 return [store(connection, row, now()) for row in page.rows]
 
             self._count(await self._do(keep))
+            if self._total is None and not sweep.is_over and self._on_progress is not None:
+                self._total = await self._estimate(hole.oldest, end, len(page.rows))
+                self._tell()
 
         def finish(connection: Connection) -> None:
             notes.ended(connection)
@@ -234,6 +242,7 @@ class _Pull:
             )
             if wanted is None:
                 return
+            self._total = self._looked_at + await self._do(notes.wanted)
             if number > 1 and alone != wanted.id:
                 alone = wanted.id  # if it is not on the page
                 try:
@@ -260,13 +269,30 @@ class _Pull:
 
     # Requests and progress
 
+    async def _estimate(self, oldest: str, end: datetime | None, known: int) -> int | None:
+        """How many conversations the list has, about: a few cheap looks at ever higher offsets, and then in between."""
+        lower, upper = known, None
+        while upper is None or upper > lower * _EXACTNESS:
+            offset = 4 * lower if upper is None else int((lower * upper) ** 0.5)
+            try:
+                request = self._source.page(transcripts=False, size=_USUAL_SIZES[0], end=end, offset=offset)
+                rows = (await self._ask(request)).rows
+            except OmiError:  # progress is a nicety, which must not end the run
+                return None
+            if any(stored_time(each.created_at) >= oldest for each in rows):
+                lower = offset
+            else:
+                upper = offset
+        return int((lower * upper) ** 0.5)
+
     async def _ask(self, request: Request[R]) -> R:
         """Make a read when the windows allow it."""
         windows = self._windows.get(request.windows)
         if windows is None:
             windows = self._windows[request.windows] = Windows(self._retrier, request.windows, wait=self._wait)
         while True:
-            await windows.opened(functools.partial(self._waited, windows))
+            self._asked = windows
+            await windows.opened(self._tell)
             try:
                 answer = await self._retrier.call(request, None, None)
             except RateLimitError as error:
@@ -277,10 +303,6 @@ class _Pull:
                 self._requests += 1
                 return answer
 
-    def _waited(self, windows: Windows) -> None:
-        self._waiting_until = windows.waiting_until
-        self._tell()
-
     def _count(self, found: list[str]) -> None:
         self._counts.update(found)
         self._tell()
@@ -289,14 +311,25 @@ class _Pull:
         if self._on_progress is not None:
             self._on_progress(self._progress())
 
+    @property
+    def _looked_at(self) -> int:
+        return self._counts["new"] + self._counts["changed"] + self._counts["unchanged"]
+
     def _progress(self) -> SaveProgress:
         return SaveProgress(
             saved=self._counts["new"] + self._counts["changed"],
             unchanged=self._counts["unchanged"],
-            total=self._total,
-            waiting_until=self._waiting_until,
-            estimated_end=None,
+            total=None if self._total is None else max(self._total, self._looked_at),
+            waiting_until=None if self._asked is None else self._asked.waiting_until,
+            estimated_end=self._estimated_end(),
         )
+
+    def _estimated_end(self) -> datetime | None:
+        if self._total is None or self._asked is None:
+            return None
+        rate = self._asked.rate()
+        pages = -(-max(0, self._total - self._looked_at) // self._sizes[self._wish.transcripts].largest)
+        return None if rate is None else self._asked.estimated_end(pages, rate)
 
 
 class _Sizes:
@@ -349,8 +382,9 @@ class _Sweep:
         pages.size = min(pages.size, sizes.largest)
         is_short = len(rows) < pages.size
         new = pages.take(Page(rows, truncated=False))
-        reached = None if pages.seen_from is None else stored_time(pages.seen_from)
-        is_behind = reached is not None and reached <= self._oldest
+        # What is behind the stretch may have been seen too, but is not handed out.
+        reached = None if pages.seen_from is None else max(stored_time(pages.seen_from), self._oldest)
+        is_behind = reached == self._oldest
         self.is_over = pages.ended or (is_behind and not (is_short and self.looks_behind))
         pages.size = min(pages.size * 2, sizes.largest)  # a shorter one was for the rows of that page
         return _Page(rows, new, reached, is_short=is_short)
