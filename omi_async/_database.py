@@ -11,12 +11,14 @@ import stat
 from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum, auto
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeAlias, TypeVar
 
 from ._wire.fork import in_sqlite
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+Connection: TypeAlias = sqlite3.Connection
 
 
 class Problem(Enum):

@@ -2,12 +2,13 @@
 
 from functools import partial
 
-from .._database import storable
+from .._database import Connection, storable
 from ..errors import NotFoundError, OmiError
 from ..retry import Retrier
 from . import notes
 from .documents import Document, Source
-from .store import Archive, Connection, checked, now, store, writing
+from .rows import now, store, writing
+from .store import Archive, checked
 
 
 class Keeper:

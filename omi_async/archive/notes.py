@@ -8,9 +8,9 @@ import json
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from .._database import storable
+from .._database import Connection, storable
 from .documents import Document
-from .store import Connection, Unusable, now, store, stored_time
+from .rows import Unusable, now, store, stored_time
 
 BEGINNING = ""
 END = "9999"

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import attrs
 
+from .._database import Connection
 from .._jobs.progress import watcher
 from .._jobs.windows import Windows
 from .._protocol import arguments
@@ -28,7 +29,8 @@ from ..retry import Retrier
 from . import notes
 from .documents import Document, Source
 from .notes import BEGINNING, Look, Span
-from .store import Archive, Connection, checked, now, store, stored_time, time_of, writing
+from .rows import now, store, stored_time, time_of, writing
+from .store import Archive, checked
 
 R = TypeVar("R")
 

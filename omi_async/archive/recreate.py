@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from .._database import storable
+from .._database import Connection, storable
 from .._protocol.arguments import refused
 from .._protocol.convert import Unreadable, structure
 from .._protocol.request import Refusal, Request
@@ -15,7 +15,8 @@ from ..errors import ConflictError, NotFoundError
 from ..models.archive import ArchivedConversation, Recreation
 from ..models.conversations import Conversation, CreatedConversation, NewTranscriptSegment, TranscriptSegment
 from ..retry import Retrier, RetryPolicy, Timeout
-from .store import Archive, Connection, checked, writing
+from .rows import writing
+from .store import Archive, checked
 
 _MOST_SEGMENTS = 500  # that the server takes
 

@@ -5,28 +5,23 @@ SQLite happens on one thread of the archive's own, so that the event loop never 
 """
 
 import asyncio
-import json
 import os
 import sqlite3
-import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import Self, TypeVar
 from weakref import WeakSet
 
-from .._database import Problem, alone, identity, make, problem_of, storable
+from .._database import Connection, Problem, alone, identity, make, problem_of, storable
 from .._protocol.arguments import misconfigured
 from .._wire.fork import keep_forever
 from ..errors import ArchiveError
 from ..models.archive import ArchivedConversation
-from .documents import Document, of_text
+from .rows import READ, Unusable, archived, writing
 
 R = TypeVar("R")
-
-Connection: TypeAlias = sqlite3.Connection
 
 _FORMAT = 1
 _APPLICATION_ID = 0x4F4D4941  # "OMIA" in the file's header: no other program's database is taken for an archive
@@ -57,28 +52,6 @@ _SCHEMA = (
     # What the list showed as new or changed, and is still to be fetched with its transcript.
     "CREATE TABLE wanted (id TEXT PRIMARY KEY, created_at TEXT NOT NULL, digest BLOB NOT NULL)",
 )
-_COLUMNS = ("started_at", "finished_at", "title", "category", "folder_id", "folder_name", "language", "source")
-"""Texts of a document that have a column of their own."""
-
-_INSERT = (
-    "INSERT INTO conversations (id, created_at, started_at, finished_at, title, category, folder_id, folder_name,"
-    " language, source, has_transcript, document, digest, whole_digest, first_seen_at, seen_at, changed_at)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
-_UPDATE = (
-    "UPDATE conversations SET id = ?, created_at = ?, started_at = ?, finished_at = ?, title = ?, category = ?,"
-    " folder_id = ?, folder_name = ?, language = ?, source = ?, has_transcript = ?, document = ?, digest = ?,"
-    " whole_digest = ?, changed_at = ? WHERE number = ?"
-)
-_KNOWN = "SELECT number, document, has_transcript, whole_digest, seen_at FROM conversations WHERE id = ?"
-_SEEN = "UPDATE conversations SET seen_at = ?, missing_at = NULL WHERE number = ?"
-_FORGET_WORDS = "INSERT INTO words (words, rowid, title, overview, transcript) VALUES ('delete', ?, ?, ?, ?)"
-_INDEX_WORDS = "INSERT INTO words (rowid, title, overview, transcript) VALUES (?, ?, ?, ?)"
-_READ = (
-    "SELECT id, created_at, document, has_transcript, first_seen_at, seen_at, changed_at, missing_at, kept_at,"
-    " recreated_as FROM conversations"
-)
-
 # Each says what is wrong, what of it is lost and what to do.
 _KEPT = "What was stored before is kept"
 _AGAIN = "do the same again."
@@ -107,10 +80,6 @@ _PROBLEMS = {
 }
 
 
-class Unusable(Exception):
-    """The file is no archive for this version; the text is the rest of the error's sentence."""
-
-
 class Archive:
     """Conversations with their transcripts as the server gave them, in one file that only its owner may read.
 
@@ -135,7 +104,7 @@ class Archive:
         """Return a conversation by its id, or None if the archive does not have it."""
 
         def read(connection: Connection) -> ArchivedConversation | None:
-            row = connection.execute(f"{_READ} WHERE id = ?", (storable(conversation_id),)).fetchone()
+            row = connection.execute(f"{READ} WHERE id = ?", (storable(conversation_id),)).fetchone()
             return None if row is None else archived(row)
 
         return await self._run(read)
@@ -307,99 +276,6 @@ def _explain(error: Exception) -> str:
     if isinstance(error, sqlite3.OperationalError) and "fts5" in str(error):
         return _NO_SEARCH
     return _PROBLEMS.get(problem_of(error), _OTHER)
-
-
-@contextmanager
-def writing(connection: Connection) -> Iterator[None]:
-    """Make all changes within it or none; they are on disk when it ends."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-
-
-# Rows
-
-
-def now() -> str:
-    """The moment, as it is stored."""
-    return stored_time(datetime.now(UTC))
-
-
-def stored_time(moment: datetime) -> str:
-    """A moment as text that sorts as moments do."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def time_of(text: str) -> datetime:
-    """The moment of such a text."""
-    return datetime.fromisoformat(text)
-
-
-def archived(row: tuple[Any, ...]) -> ArchivedConversation:
-    """The model of a row that `_READ` has found."""
-    record_id, created_at, document, has_transcript, first, seen, changed, missing, kept, recreated = row
-    return ArchivedConversation(
-        id=record_id,
-        created_at=time_of(created_at),
-        json=json.loads(unpacked(document)),
-        has_transcript=bool(has_transcript),
-        first_seen_at=time_of(first),
-        seen_at=time_of(seen),
-        changed_at=time_of(changed),
-        missing_at=None if missing is None else time_of(missing),
-        kept_at=None if kept is None else time_of(kept),
-        recreated_as=recreated,
-    )
-
-
-def packed(text: str) -> bytes:
-    """A document as it is stored."""
-    return zlib.compress(text.encode(errors="surrogatepass"), 6)
-
-
-def unpacked(document: bytes) -> str:
-    """The text of a stored document."""
-    return zlib.decompress(document).decode(errors="surrogatepass")
-
-
-def store(connection: Connection, document: Document, moment: str) -> str:
-    """Store a document, and say whether it is `new`, `changed` or `unchanged`.
-
-    One without a transcript does not take the place of one that has it: it only says that the conversation is there.
-    """
-    known = connection.execute(_KNOWN, (storable(document.id),)).fetchone()
-    if known is None:
-        number = connection.execute(_INSERT, (*_values(document), moment, moment, moment)).lastrowid
-        connection.execute(_INDEX_WORDS, (number, *map(storable, document.words)))
-        return "new"
-    number, packed_before, had_transcript, whole_digest, seen_at = known
-    connection.execute(_SEEN, (moment, number))
-    if document.whole_digest == whole_digest or (had_transcript and not document.has_transcript):
-        return "unchanged"
-    before = of_text(unpacked(packed_before), has_transcript=bool(had_transcript))
-    connection.execute("INSERT INTO earlier VALUES (?, ?, ?)", (number, packed_before, seen_at))
-    connection.execute(_FORGET_WORDS, (number, *map(storable, before.words)))
-    connection.execute(_UPDATE, (*_values(document), moment, number))
-    connection.execute(_INDEX_WORDS, (number, *map(storable, document.words)))
-    return "changed"
-
-
-def _values(document: Document) -> tuple[object, ...]:
-    columns = [document.column(name) for name in _COLUMNS]
-    return (
-        storable(document.id),
-        stored_time(document.created_at),
-        *[None if value is None else storable(value) for value in columns],
-        document.has_transcript,
-        packed(document.text),
-        document.digest,
-        document.whole_digest,
-    )
 
 
 _archives: "WeakSet[Archive]" = WeakSet()

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 import omi_sync
-from omi_async.archive.store import Connection, unpacked
+from omi_async._database import Connection
+from omi_async.archive.rows import unpacked
 from omi_async.sandbox import SandboxConversation
 from omi_sync import Sandbox
 from tests.support.archives import conversations, shared_clock

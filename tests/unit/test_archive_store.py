@@ -15,7 +15,7 @@ import omi_sync
 from omi_async import ArchiveError, ConfigurationError
 from omi_async.archive import Archive
 from omi_async.archive.documents import of_text
-from omi_async.archive.store import now, store, writing
+from omi_async.archive.rows import now, store, unpacked, writing
 from tests.support.raw import conversation
 
 SAID = "a wholly private matter"
@@ -57,8 +57,6 @@ async def test_a_document_stays_as_it_came(tmp_path: Path) -> None:
 
 
 def raw_text(connection: sqlite3.Connection) -> str:
-    from omi_async.archive.store import unpacked
-
     return unpacked(connection.execute("SELECT document FROM conversations").fetchone()[0])
 
 
