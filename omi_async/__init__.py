@@ -41,7 +41,17 @@ if TYPE_CHECKING:
     from .bulk import AsyncBulk
     from .dicts import from_dict, to_dict
     from .models.action_items import ActionItem, NewActionItem
-    from .models.archive import ArchivedConversation, ArchiveGap, Recreation, SaveProgress, SaveResult
+    from .models.archive import (
+        ArchivedConversation,
+        ArchiveGap,
+        ArchiveMatch,
+        ArchiveStatus,
+        ExportProgress,
+        ExportResult,
+        Recreation,
+        SaveProgress,
+        SaveResult,
+    )
     from .models.bulk import BulkOutcome, BulkProgress, BulkStatus
     from .models.conversations import (
         AnswerSource,
@@ -87,6 +97,8 @@ __all__ = [
     "ApiKey",
     "ArchiveError",
     "ArchiveGap",
+    "ArchiveMatch",
+    "ArchiveStatus",
     "ArchivedConversation",
     "AsyncActionItems",
     "AsyncBulk",
@@ -129,6 +141,8 @@ __all__ = [
     "DailySummaryStats",
     "Deletion",
     "EventLoopError",
+    "ExportProgress",
+    "ExportResult",
     "Folder",
     "Geolocation",
     "Goal",
@@ -176,7 +190,17 @@ _LATE = {
     "bulk": ("AsyncBulk",),
     "dicts": ("from_dict", "to_dict"),
     "models.action_items": ("ActionItem", "NewActionItem"),
-    "models.archive": ("ArchiveGap", "ArchivedConversation", "Recreation", "SaveProgress", "SaveResult"),
+    "models.archive": (
+        "ArchiveGap",
+        "ArchiveMatch",
+        "ArchiveStatus",
+        "ArchivedConversation",
+        "ExportProgress",
+        "ExportResult",
+        "Recreation",
+        "SaveProgress",
+        "SaveResult",
+    ),
     "models.bulk": ("BulkOutcome", "BulkProgress", "BulkStatus"),
     "models.conversations": (
         "AnswerSource",

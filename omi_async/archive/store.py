@@ -10,21 +10,27 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Literal, Self, TypeVar
 from weakref import WeakSet
 
 from .._database import Connection, Problem, alone, identity, make, problem_of, storable
+from .._protocol import arguments
 from .._protocol.arguments import misconfigured
 from .._wire.fork import keep_forever
 from ..errors import ArchiveError
-from ..models.archive import ArchivedConversation
+from ..models.archive import ArchivedConversation, ArchiveMatch, ArchiveStatus, ExportProgress, ExportResult
+from .export import Exporting
 from .rows import READ, Unusable, archived, writing
+from .search import search, terms_of
+from .status import status
 
 R = TypeVar("R")
 
 _FORMAT = 1
 _APPLICATION_ID = 0x4F4D4941  # "OMIA" in the file's header: no other program's database is taken for an archive
+_MOST_MATCHES = 1000  # of one search
 _PATIENCE = 10.0  # seconds that another program gets to end what it is writing
 
 _SCHEMA = (
@@ -115,6 +121,48 @@ class Archive:
             await self._run(lambda connection: connection.execute("SELECT count(*) FROM conversations").fetchone()[0])
         )
 
+    async def search(self, words: str, *, limit: int = 20) -> tuple[ArchiveMatch, ...]:
+        """Return the conversations in which all these words are, the best match first.
+
+        Titles, overviews and transcripts are searched, whatever case and accents words have. `"in quotes"` words
+        follow each other, and `begin*` stands for all words that begin so.
+        """
+        work = partial(search, terms_of(words), arguments.whole(limit, "limit", largest=_MOST_MATCHES))
+        return await self._run(work)
+
+    async def status(self) -> ArchiveStatus:
+        """Return how much is in the archive, from when to when, and what is not."""
+        return await self._run(status)
+
+    async def export(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        format: Literal["markdown", "jsonl", "csv"] = "markdown",  # noqa: A002 - the usual word for it
+        timezone: str | None = None,
+        on_progress: Callable[[ExportProgress], None] | None = None,
+    ) -> ExportResult:
+        """Write all conversations of the archive to files in a folder, which is made if it is not there.
+
+        `markdown` writes a note for each conversation, `YEAR/MONTH/DAY TIME TITLE ID.md`. A note is written again only
+        when its conversation has changed. One that a person has edited is left alone until then; after that, it is kept
+        beside the new one. `jsonl` writes `conversations.jsonl`, each line the server's JSON document, and `csv` writes
+        `conversations.csv`, a row for each conversation, without transcripts; these two are always written as a whole.
+        Files appear at once and complete, and are for their owner's eyes only.
+
+        `timezone` is an IANA name for days and times; by default it is this machine's. `on_progress` is called with an
+        `ExportProgress` as the export goes on. Raises `ArchiveError` if the folder cannot be written; what was written
+        before is whole, and exporting again goes on from there.
+        """
+        exporting = Exporting(folder, format, timezone, on_progress)
+        try:
+            while page := await self._run(exporting.read):
+                await self._submit(partial(exporting.write, page))
+                exporting.tell()
+            return await self._submit(exporting.finish)
+        finally:
+            await self._submit(exporting.close)
+
     async def aclose(self) -> None:
         """Close the file. Closing twice does nothing."""
         if self._problem in (_CLOSED, _FORKED):
@@ -153,8 +201,12 @@ class Archive:
         """Do something with the database, on the archive's own thread."""
         if self._problem is not None:
             raise self._error(self._problem)
+        return await self._submit(partial(self._do, work))
+
+    async def _submit(self, work: Callable[[], R]) -> R:
+        """Do something on the archive's own thread."""
         try:
-            working = self._thread.submit(self._do, work)
+            working = self._thread.submit(work)
         except RuntimeError:
             pass
         else:

@@ -43,6 +43,67 @@ class ArchiveGap(Model):
 
 
 @attrs.frozen(kw_only=True)
+class ArchiveMatch(Model):
+    """A conversation that a search has found, and the line in it that matches best."""
+
+    id: str
+    created_at: datetime
+    title: str = attrs.field(repr=False)
+    line: str = attrs.field(repr=False)
+    """Of the transcript, of the overview, or the title."""
+    speaker: str | None = attrs.field(repr=False)
+    """Who said the line; None if it is none of the transcript."""
+    start: float | None
+    """When it was said, in seconds from the beginning of the recording; None if it is none of the transcript."""
+
+
+@attrs.frozen(kw_only=True)
+class ArchiveStatus(Model):
+    """What an archive has."""
+
+    conversations: int
+    oldest: datetime | None
+    """When the oldest conversation was created; None if there is none."""
+    newest: datetime | None
+    """When the newest one was."""
+    missing: int
+    """Conversations that the server's list had no more: deleted, hidden or locked."""
+    kept: int
+    """Conversations that were stored in order to be deleted."""
+    server: str | None
+    """The server to which the archive belongs; None before it has stored anything."""
+    saved_at: datetime | None
+    """When `save_to` came to its end last; None if it never did."""
+    pending: int
+    """Conversations that an interrupted `save_to` has seen in the list, and not fetched yet."""
+    gaps: tuple[ArchiveGap, ...]
+    """Where the server withholds conversations, which are not in the archive."""
+
+
+@attrs.frozen(kw_only=True)
+class ExportProgress(Model):
+    """How far `export` is."""
+
+    exported: int
+    total: int
+
+
+@attrs.frozen(kw_only=True)
+class ExportResult(Model):
+    """What `export` has done. The names of files are relative to the folder."""
+
+    conversations: int
+    written: int
+    """Files that are new or were written again."""
+    unchanged: int
+    """Files that were as they should be, and were left as they are."""
+    edited: tuple[str, ...] = attrs.field(repr=False)
+    """Files that a person has edited, and whose conversations have not changed since: they were left as they are."""
+    kept: tuple[str, ...] = attrs.field(repr=False)
+    """Edited files whose conversations have changed: they have these names now, beside the new ones."""
+
+
+@attrs.frozen(kw_only=True)
 class SaveProgress(Model):
     """How far `save_to` is."""
 
