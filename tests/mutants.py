@@ -1486,8 +1486,8 @@ MUTANTS: list[Mutant] = [
         "omi_sync/_iterate.py",
         (
             "on_progress called on the loop's thread",
-            "return items.relay(callback)",
-            "return callback",
+            "return lambda value: put(partial(call, value))",
+            "return call",
             f"{_REPORTS}test_on_progress_is_called_on_the_callers_thread",
         ),
         (
