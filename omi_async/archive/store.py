@@ -192,8 +192,7 @@ class Archive:
         except RuntimeError:
             pass
         else:
-            # What has begun is finished, whoever gives up waiting for it.
-            return await asyncio.shield(asyncio.wrap_future(working))
+            return await asyncio.wrap_future(working)  # what has begun is finished, even if this is cancelled
         raise self._error(_ENDING)
 
     def _later(self, work: Callable[[Connection], object]) -> None:
