@@ -42,16 +42,25 @@ class _Heading:
 
 @attrs.frozen(eq=False)
 class Document:
-    """One conversation of an answer."""
+    """One conversation of an answer. Its text alone is kept: read, it takes many times the room."""
 
     id: str
     created_at: datetime
     text: str = attrs.field(repr=False)
     """The JSON object, exactly as it came."""
-    members: dict[str, Any] = attrs.field(repr=False)
-
     has_transcript: bool
     """Whether it was asked for with its transcript, which may be empty."""
+
+    def read(self) -> "Contents":
+        """Read the text."""
+        return Contents(_decoder.decode(self.text))
+
+
+@attrs.frozen(eq=False, slots=False)
+class Contents:
+    """What is in a document."""
+
+    members: dict[str, Any] = attrs.field(repr=False)
 
     @property
     def words(self) -> tuple[str, str, str]:
@@ -174,7 +183,7 @@ def _skip(text: str, at: int) -> int:
 def _document(text: str, members: Any, has_transcript: bool) -> Document:
     heading = structure(dict(members) if isinstance(members, dict) else members, _Heading)
     has_one = has_transcript or members.get(_TRANSCRIPT) is not None
-    return Document(heading.id, heading.created_at.astimezone(UTC), text, members, has_one)
+    return Document(heading.id, heading.created_at.astimezone(UTC), text, has_one)
 
 
 def _digest(members: dict[str, Any]) -> bytes:

@@ -17,8 +17,8 @@ from .._protocol.arguments import misconfigured
 from ..errors import ArchiveError
 from ..models.archive import ExportProgress, ExportResult
 from . import markdown
-from .content import Content, content, local, zone_of
 from .rows import unpacked
+from .view import View, local, view, zone_of
 
 _PAGE = 25  # documents that are held at once
 _TEMPORARY = ".omi-export-"
@@ -39,7 +39,7 @@ _READ = (
 Page: TypeAlias = list[bytes]
 
 
-class Reading:
+class Pages:
     """All documents of an archive, the oldest conversation first, a page at a time."""
 
     def __init__(self) -> None:
@@ -59,9 +59,9 @@ class Reading:
 class Lines:
     """The lines of a file with all conversations."""
 
-    def __init__(self, form: str, zone: tzinfo | None) -> None:
+    def __init__(self, form: str, timezone: str | None) -> None:
         self._form = form
-        self._zone = zone
+        self._zone = zone_of(timezone)
 
     @property
     def head(self) -> bytes:
@@ -73,9 +73,9 @@ class Lines:
         """The line of a stored document."""
         text = unpacked(document)
         if self._form == "csv":
-            return _row([_harmless(cell) for cell in _cells(content(text), self._zone)])
+            return _row([_harmless(cell) for cell in _cells(view(text), self._zone)])
         # In JSON a line break is a blank: those within texts are spelled out.
-        return text.replace("\r", " ").replace("\n", " ").encode() + b"\n"
+        return text.replace("\r", " ").replace("\n", " ").encode(errors="backslashreplace") + b"\n"
 
 
 class Exporting:
@@ -95,13 +95,14 @@ class Exporting:
             raise misconfigured("format must be markdown, jsonl or csv.")
         if on_progress is not None and not callable(on_progress):
             raise misconfigured("on_progress must be a plain function.")
-        self.read = Reading()
+        self.read = Pages()
         self._on_progress = None if on_progress is None else watcher(on_progress)
         self._folder = name
         self._count = 0
-        zone = zone_of(timezone)
         self._files: _Notes | _OneFile = (
-            _Notes(name, zone) if form == "markdown" else _OneFile(name, f"conversations.{form}", Lines(form, zone))
+            _Notes(name, timezone)
+            if form == "markdown"
+            else _OneFile(name, f"conversations.{form}", Lines(form, timezone))
         )
 
     def write(self, page: Page) -> None:
@@ -219,9 +220,9 @@ class _OneFile(_Files):
 class _Notes(_Files):
     """A Markdown file for each conversation, in a folder for its month."""
 
-    def __init__(self, folder: str, zone: tzinfo | None) -> None:
+    def __init__(self, folder: str, timezone: str | None) -> None:
         super().__init__(folder)
-        self._zone = zone
+        self._zone = zone_of(timezone)
         self._found: dict[str, list[str]] | None = None
         """The files that may be notes, by the ends of their names."""
 
@@ -231,7 +232,7 @@ class _Notes(_Files):
             self._prepare()
             self._found = self._look()
         for document in page:
-            each = content(unpacked(document))
+            each = view(unpacked(document))
             self._put(each, markdown.note(each, self._zone), self._found.get(markdown.ending(each.id), []))
 
     def _look(self) -> dict[str, list[str]]:
@@ -244,7 +245,7 @@ class _Notes(_Files):
                     found.setdefault(name[-12:], []).append(os.path.join(directory, name))
         return found
 
-    def _put(self, each: Content, new: bytes, candidates: list[str]) -> None:
+    def _put(self, each: View, new: bytes, candidates: list[str]) -> None:
         year, month, name = markdown.path_of(each, self._zone)
         path = os.path.join(self._folder, year, month, name)
         home, old = self._home(each, path, candidates)
@@ -254,7 +255,7 @@ class _Notes(_Files):
                 self.unchanged += 1
                 return
             stamp = markdown.stamp(old)
-            if stamp is not None and stamp.content == each.digest and not stamp.is_intact:
+            if stamp is not None and stamp.view == each.digest and not stamp.is_intact:
                 self.edited.append(self._named(home))
                 return
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
@@ -277,7 +278,7 @@ class _Notes(_Files):
             os.unlink(home)
         self.written += 1
 
-    def _home(self, each: Content, path: str, candidates: list[str]) -> tuple[str | None, bytes]:
+    def _home(self, each: View, path: str, candidates: list[str]) -> tuple[str | None, bytes]:
         """The file of a conversation, and what is in it. Of several, all but one are copies that a person made."""
         # The one that is where it belongs, or else the one that is least deep.
         for candidate in sorted(candidates, key=lambda one: (one != path, one.count(os.sep), one)):
@@ -334,7 +335,7 @@ def _same(one: str, other: str) -> bool:
 # CSV
 
 
-def _cells(each: Content, zone: tzinfo | None) -> list[str]:
+def _cells(each: View, zone: tzinfo | None) -> list[str]:
     tasks = [f"[{'x' if task.is_done else ' '}] {task.text}" for task in each.tasks]
     return [
         each.id,

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, tzinfo
 
 import attrs
 
-from .content import Content, local
+from .view import View, local
 
 _LONGEST_TITLE = 100  # bytes of UTF-8: the whole name then has less than 143, which even encrypted directories take
 
@@ -26,18 +26,18 @@ _ID = re.compile(rb"^id: [\"']?(.*?)[\"']?\r?$", re.MULTILINE)
 
 @attrs.frozen
 class Stamp:
-    """What a note says of itself: of which content it was made, and whether it is as it was written."""
+    """What a note says of itself: of which view it was made, and whether it is as it was written."""
 
-    content: str
+    view: str
     is_intact: bool
 
 
-def note(content: Content, zone: tzinfo | None) -> bytes:
+def note(view: View, zone: tzinfo | None) -> bytes:
     """The whole file."""
-    body = "\n\n".join(filter(None, _paragraphs(content, zone)))
-    properties = "".join(f"{name}: {value}\n" for name, value in _properties(content, zone))
+    body = "\n\n".join(filter(None, _paragraphs(view, zone)))
+    properties = "".join(f"{name}: {value}\n" for name, value in _properties(view, zone))
     unstamped = f"---\n{properties}---\n\n{body}\n".encode()
-    stamp = f'omi_export: "{content.digest}-{_digest(unstamped)}"\n'
+    stamp = f'omi_export: "{view.digest}-{_digest(unstamped)}"\n'
     return f"---\n{properties}{stamp}---\n\n{body}\n".encode()
 
 
@@ -69,12 +69,12 @@ def _digest(raw: bytes) -> str:
 # Names
 
 
-def path_of(content: Content, zone: tzinfo | None) -> tuple[str, str, str]:
+def path_of(view: View, zone: tzinfo | None) -> tuple[str, str, str]:
     """Year, month and name of a note's file. No other conversation has a say in it, so it is always the same."""
-    moment = local(content.started or content.created or datetime.min.replace(tzinfo=UTC), zone)
-    words = f"{moment:%H%M} {_safe(content.title)}".rstrip()
+    moment = local(view.started or view.created or datetime.min.replace(tzinfo=UTC), zone)
+    words = f"{moment:%H%M} {_safe(view.title)}".rstrip()
     day = f"{moment.year:04}-{moment:%m-%d}"
-    return f"{moment.year:04}", f"{moment:%m}", f"{day} {words}{ending(content.id)}"
+    return f"{moment.year:04}", f"{moment:%m}", f"{day} {words}{ending(view.id)}"
 
 
 def ending(conversation_id: str) -> str:
@@ -96,16 +96,16 @@ def _safe(title: str) -> str:
 # Front matter
 
 
-def _properties(content: Content, zone: tzinfo | None) -> Iterator[tuple[str, str]]:
-    yield "id", _quoted(content.id)
-    for name, moment in (("created", content.created), ("started", content.started), ("finished", content.finished)):
+def _properties(view: View, zone: tzinfo | None) -> Iterator[tuple[str, str]]:
+    yield "id", _quoted(view.id)
+    for name, moment in (("created", view.created), ("started", view.started), ("finished", view.finished)):
         if moment is not None:
             yield name, local(moment, zone).isoformat(timespec="seconds")
     for name in ("category", "folder", "language", "source", "place"):
-        if text := getattr(content, name):
+        if text := getattr(view, name):
             yield name, _quoted(text)
-    if content.people:
-        yield "people", f"[{', '.join(map(_quoted, content.people))}]"
+    if view.people:
+        yield "people", f"[{', '.join(map(_quoted, view.people))}]"
 
 
 def _quoted(text: str) -> str:
@@ -116,22 +116,22 @@ def _quoted(text: str) -> str:
 # Body
 
 
-def _paragraphs(content: Content, zone: tzinfo | None) -> Iterator[str]:
-    yield "# " + (_line(f"{content.emoji} {content.title}") or "Untitled")
-    yield _plain(content.overview).strip()
+def _paragraphs(view: View, zone: tzinfo | None) -> Iterator[str]:
+    yield "# " + (_line(f"{view.emoji} {view.title}") or "Untitled")
+    yield _plain(view.overview).strip()
     yield _section(
         "Action items",
         [f"- [{'x' if each.is_done else ' '}] {_line(each.text)}{_when(' (due {})', each.due, zone)}"
-         for each in content.tasks],
+         for each in view.tasks],
     )  # fmt: skip
     yield _section(
         "Events",
         [f"- {_when('{} ', each.start, zone)}{_line(': '.join(filter(None, (each.title, each.description))))}"
-         for each in content.events],
+         for each in view.events],
     )  # fmt: skip
-    if content.said:
+    if view.said:
         yield "## Transcript"
-    for each in content.said:
+    for each in view.said:
         minutes, seconds = divmod(int(each.start), 60)
         yield f"**{_line(each.speaker)}** {minutes:02}:{seconds:02}: {_line(each.text)}"
 

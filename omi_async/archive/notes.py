@@ -177,15 +177,16 @@ def look_at(connection: Connection, row: Document, moment: str, *, transcripts: 
     ).fetchone()
     if held is None and not transcripts:
         return store(connection, row, moment)
+    row_digest = row.read().digest
     if held is not None:
         number, digest, has_transcript = held
         connection.execute("UPDATE conversations SET seen_at = ?, missing_at = NULL WHERE number = ?", (moment, number))
-        if digest == row.digest and (has_transcript or not transcripts):
+        if digest == row_digest and (has_transcript or not transcripts):
             return "unchanged"
         if not (has_transcript or transcripts):
             return store(connection, row, moment)
     connection.execute(
-        "INSERT OR REPLACE INTO wanted VALUES (?, ?, ?)", (storable(row.id), stored_time(row.created_at), row.digest)
+        "INSERT OR REPLACE INTO wanted VALUES (?, ?, ?)", (storable(row.id), stored_time(row.created_at), row_digest)
     )
     return "wanted"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from .._database import Connection, storable
 from ..models.archive import ArchivedConversation
-from .documents import Document, of_text
+from .documents import Contents, Document, of_text
 
 _COLUMNS = ("started_at", "finished_at", "title", "category", "folder_id", "folder_name", "language", "source")
 """Texts of a document that have a column of their own."""
@@ -98,31 +98,32 @@ def store(connection: Connection, document: Document, moment: str) -> str:
 
     One without a transcript does not take the place of one that has it: it only says that the conversation is there.
     """
+    contents = document.read()
     known = connection.execute(_KNOWN, (storable(document.id),)).fetchone()
     if known is None:
-        number = connection.execute(_INSERT, (*_values(document), moment, moment, moment)).lastrowid
-        connection.execute(_INDEX_WORDS, (number, *map(storable, document.words)))
+        number = connection.execute(_INSERT, (*_values(document, contents), moment, moment, moment)).lastrowid
+        connection.execute(_INDEX_WORDS, (number, *map(storable, contents.words)))
         return "new"
     number, packed_before, had_transcript, whole_digest, seen_at = known
     connection.execute(_SEEN, (moment, number))
-    if document.whole_digest == whole_digest or (had_transcript and not document.has_transcript):
+    if contents.whole_digest == whole_digest or (had_transcript and not document.has_transcript):
         return "unchanged"
-    before = of_text(unpacked(packed_before), has_transcript=bool(had_transcript))
+    before = of_text(unpacked(packed_before)).read()
     connection.execute("INSERT INTO earlier VALUES (?, ?, ?)", (number, packed_before, seen_at))
     connection.execute(_FORGET_WORDS, (number, *map(storable, before.words)))
-    connection.execute(_UPDATE, (*_values(document), moment, number))
-    connection.execute(_INDEX_WORDS, (number, *map(storable, document.words)))
+    connection.execute(_UPDATE, (*_values(document, contents), moment, number))
+    connection.execute(_INDEX_WORDS, (number, *map(storable, contents.words)))
     return "changed"
 
 
-def _values(document: Document) -> tuple[object, ...]:
-    columns = [document.column(name) for name in _COLUMNS]
+def _values(document: Document, contents: Contents) -> tuple[object, ...]:
+    columns = [contents.column(name) for name in _COLUMNS]
     return (
         storable(document.id),
         stored_time(document.created_at),
         *[None if value is None else storable(value) for value in columns],
         document.has_transcript,
         packed(document.text),
-        document.digest,
-        document.whole_digest,
+        contents.digest,
+        contents.whole_digest,
     )

@@ -68,7 +68,9 @@ _FORBIDDEN = (
 )
 _REMOVED = "was removed or replaced meanwhile. What was stored last may be gone with it: put it back if you can."
 _CLOSED = "is closed. Open it again to go on."
-_FORKED = "was opened by the process of which this is a fork. Open it here with another Archive."
+_FORKED = (
+    "is open in the process of which this is a fork. Close it before the fork, or start the process in another way."
+)
 _ENDING = f"cannot be used any more, the program is ending. {_KEPT}: {_AGAIN}"
 _NO_SEARCH = "cannot be used, the SQLite of this Python has no full-text search (FTS5). Use another build of Python."
 _OTHER = f"cannot be used. {_KEPT}: {_AGAIN}"
@@ -100,11 +102,12 @@ class Archive:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = _checked_path(path)
         self._file = os.path.realpath(self._path)
-        self._thread = ThreadPoolExecutor(1, "omi-archive")
+        self._thread = _thread()
         self._connection: Connection | None = None
         self._identities: tuple[object, object] = (None, None)
         self._problem: str | None = None
         self._filling = False
+        _archives.add(self)
 
     async def get(self, conversation_id: str) -> ArchivedConversation | None:
         """Return a conversation by its id, or None if the archive does not have it."""
@@ -210,8 +213,7 @@ class Archive:
         except RuntimeError:
             pass
         else:
-            # What has begun is finished, whoever gives up waiting for it.
-            return await asyncio.shield(asyncio.wrap_future(working))
+            return await asyncio.wrap_future(working)  # what has begun is finished, even if this is cancelled
         raise self._error(_ENDING)
 
     def _later(self, work: Callable[[Connection], object]) -> None:
@@ -253,6 +255,8 @@ class Archive:
 
     def _open(self) -> Connection:
         make(self._file)
+        if identity(self._file) in _inherited:
+            raise Unusable(_FORKED)
         # Statements are not kept: one that lives on, as in a frame that something holds, would keep the file locked.
         connection = sqlite3.connect(
             self._file, timeout=_PATIENCE, isolation_level=None, check_same_thread=False, cached_statements=0
@@ -271,7 +275,6 @@ class Archive:
             raise
         self._connection = connection
         self._identities = self._identity()
-        _archives.add(self)
         return connection
 
     def _identity(self) -> tuple[object, object]:
@@ -282,6 +285,10 @@ class Archive:
         if self._connection is not None:
             with suppress(sqlite3.Error):  # what was reported as stored is on disk already
                 self._connection.close()
+
+
+def _thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, "omi-archive")
 
 
 def checked(archive: Archive) -> Archive:
@@ -332,10 +339,17 @@ def _explain(error: Exception) -> str:
 
 _archives: "WeakSet[Archive]" = WeakSet()
 
+_inherited: set[object] = set()
+"""Files that SQLite takes for open in this process, because they were in the one that it was forked from."""
+
 
 def _after_fork_in_child() -> None:
     for archive in list(_archives):
+        if archive._connection is None:  # its thread, if it had one, was not copied
+            archive._thread = _thread()
+            continue
         archive._problem = _FORKED
+        _inherited.add(archive._identities[0])
         # Closed in the child, even by the end of its interpreter, SQLite would take the log from under the parent.
         keep_forever(archive._connection)
 

@@ -2,20 +2,18 @@
 
 import json
 import sys
-from pathlib import Path
 
 from ..archive import Archive
 from ..client import OmiClient
+from .archives import existing
 from .streams import write
 from .voices import Lines
-from .words import one_line, usage
+from .words import one_line
 
 
-def recreate(client: OmiClient, voice: Lines, ids: tuple[str, ...], *, archive: str, as_json: bool) -> None:
+def recreate(client: OmiClient, voice: Lines, ids: tuple[str, ...], *, archive: str | None, as_json: bool) -> None:
     """Recreate conversations, one after the other; an error ends it."""
-    if not Path(archive).exists():
-        raise usage(f"There is no archive {one_line(archive)}.")
-    with Archive(archive) as opened:
+    with Archive(existing(archive)) as opened:
         for each in dict.fromkeys(ids):
             try:
                 made = client.conversations.recreate(opened, each)

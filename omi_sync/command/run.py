@@ -107,7 +107,7 @@ def _confirm(items: Sequence[Item], where: str, options: Options) -> None:
     them = "it" if len(items) == 1 else "them"
     refused = (
         f"Deleting {count(len(items))} cannot be undone, and there is no terminal to ask on. "
-        f"Nothing was sent. Give --yes if you are sure, or hide {them} instead."
+        f"Nothing was sent. Give --yes if you are sure, {_with_copy(options.keep)}or hide {them} instead."
     )
     if options.as_json:
         raise Problem(USAGE, "NotConfirmed", refused.replace("there is no terminal to ask on", "--json does not ask"))
@@ -122,6 +122,10 @@ def _confirm(items: Sequence[Item], where: str, options: Options) -> None:
         raise Problem(USAGE, "NotConfirmed", refused)
     if answer.strip().lower() not in ("y", "yes"):
         raise Problem(USAGE, "NotConfirmed", "Nothing was deleted.")
+
+
+def _with_copy(keep: str | None) -> str:
+    return "with --keep FILE to have a copy first, " if keep is None else ""
 
 
 def _ways_back(them: str, keep: str | None) -> str:

@@ -15,6 +15,7 @@ from omi_async import (
     PermissionDeniedError,
     RateLimitError,
     ResponseError,
+    SaveProgress,
     ServerError,
     TransportError,
 )
@@ -50,6 +51,10 @@ class Action:
 
 LIST = Action("list", "Listing", "listed", "List conversations, the newest first.")
 GET = Action("get", "Fetching", "fetched", "Show one conversation, a hidden one too.")
+SAVE = Action("save", "Saving", "saved", "Save conversations in an archive on this machine.")
+SEARCH = Action("search", "Searching", "found", "Search the archive, without the network.")
+EXPORT = Action("export", "Exporting", "exported", "Export the archive to files, without the network.")
+STATUS = Action("status", "Counting", "counted", "Say what is in the archive, without the network.")
 RECREATE = Action("recreate", "Recreating", "recreated", "Make conversations of the copies in an archive.")
 
 WRITES = (
@@ -148,7 +153,7 @@ def why_stopped(error: OmiError) -> str:
 # Times, numbers and text
 
 
-def outlook(progress: BulkProgress) -> str:
+def outlook(progress: BulkProgress | SaveProgress) -> str:
     """When the window reopens and when all is done, as far as either is known and worth a word."""
     end, reopens = progress.estimated_end, progress.waiting_until
     if reopens is not None:

@@ -191,6 +191,7 @@ async def test_at_the_pace_of_the_windows(
     figure(f"archive, first run, {side.name}", conversations=count, hours=round(hours, 3), ideal=ideal)
 
 
+@newest
 async def test_without_waiting(user: User, stored: list[SandboxConversation], clock: VirtualClock) -> None:
     """With `wait=False` a run ends where the window does, keeps what it has, and the next one goes on."""
     user.sandbox._allowance.set_limits({"read_limit": 2, "transcript_limit": 2})

@@ -107,14 +107,17 @@ def test_pull_killed_at_any_moment(generation: Any, tmp_path: Path, figure: Call
         with Sandbox(stored, generation=generation, clock=clock, **limits) as server:
             arguments = (server.url, server.api_key, tmp_path / "archive.db", tmp_path / "clock", "save")
             before = clock()
+            pages = len(stored) // (200 if generation == "newest" else 25)
+            is_complete = False
             for _ in range(20 * kills):
-                pages = 200 if generation == "newest" else 25
-                lines = chance.randrange(max(2, 2 * len(stored) // pages // max(1, kills - killed)))
+                lines = chance.randrange(2 if is_complete else 2 * pages // kills + 1)
                 with start(CHILD, *arguments) as process:
                     said = follow(process, lines if killed < kills else None, chance)
                 killed += process.returncode == -signal.SIGKILL
                 requests = len(server.requests)
-                if any(words[0] == "ended" for words in said) and killed >= kills:
+                has_ended = any(words[0] == "ended" for words in said)
+                is_complete = is_complete or has_ended
+                if has_ended and killed >= kills:
                     break
             hours = (clock() - before) / 3600
             found = held(tmp_path / "archive.db")
@@ -153,7 +156,7 @@ def test_deletions_killed_at_any_moment(tmp_path: Path, figure: Callable[..., No
             for _ in range(6 if may_fail else 0):
                 fault = chance.choice(({"status": 503}, {"status": 500}, {"close": "before"}, {"close": "after"}))
                 server.fail(method=chance.choice(("GET", "DELETE")), times=2, **fault)
-            lines = chance.randrange(max(2, 2 * len(stored) // kills)) if may_fail else None
+            lines = chance.randrange(2 * len(server.conversations) // kills + 2) if may_fail else None
             with start(CHILD, *arguments) as process:
                 said = follow(process, lines, chance)
             killed += process.returncode == -signal.SIGKILL

@@ -568,7 +568,7 @@ def test_stopped_while_waiting(tmp_path: Path, *, as_json: bool) -> None:
 @pytest.mark.parametrize("piped", [False, True])
 @pytest.mark.scenario(314)
 def test_confirmation(tmp_path: Path, keys: str, code: int, text: str, *, piped: bool) -> None:
-    """Before it deletes, the command asks on the terminal, shows how many and a few of them, and recommends to hide."""
+    """Before it deletes, the command asks on the terminal, shows how many and a few of them, and recommends a copy."""
     with small_sandbox() as sandbox:
         if piped:
             terminal = Terminal(tmp_path, sandbox.url, "delete", "--from", "-", piped="\n".join(IDS))
@@ -576,6 +576,7 @@ def test_confirmation(tmp_path: Path, keys: str, code: int, text: str, *, piped:
             terminal = Terminal(tmp_path, sandbox.url, "delete", *IDS)
         terminal.expect("[y/N] ")
         assert "This deletes 6 conversations for good: conv_1, conv_2, conv_3 and 3 more." in terminal.shown
+        assert "--keep FILE" in terminal.shown
         assert "omi-conversations hide" in terminal.shown
         assert f"The server is {sandbox.url.partition('//')[2]}.\n" in terminal.shown
         assert [] == sandbox.requests

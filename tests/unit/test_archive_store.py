@@ -14,7 +14,7 @@ import pytest
 import omi_sync
 from omi_async import ArchiveError, ConfigurationError
 from omi_async.archive import Archive
-from omi_async.archive.documents import of_text
+from omi_async.archive.documents import of_text, searchable
 from omi_async.archive.rows import now, store, unpacked, writing
 from tests.support.raw import conversation
 
@@ -75,10 +75,18 @@ async def test_changes(tmp_path: Path) -> None:
         assert (0, 1) == (await found(archive, "wholly"), await found(archive, "another"))
 
 
+async def test_what_is_stored_is_on_disk(tmp_path: Path) -> None:
+    """A commit returns when the disk has it, and readers go on meanwhile."""
+    async with Archive(tmp_path / "archive.db") as archive:
+        modes = [f"PRAGMA {name}" for name in ("synchronous", "fullfsync", "journal_mode")]
+        assert [2, 1, "wal"] == [
+            await archive._run(lambda connection, mode=mode: connection.execute(mode).fetchone()[0])  # type: ignore[misc]
+            for mode in modes
+        ]
+
+
 async def test_words_without_blanks(tmp_path: Path) -> None:
     """Scripts without blanks between words are found by any part of a word."""
-    from omi_async.archive.documents import searchable
-
     async with Archive(tmp_path / "archive.db") as archive:
         await put(archive, document(said="今日は会議があります"), document("conv_2", said="Café"))
         assert 1 == await found(archive, f'"{searchable("会議")}"')

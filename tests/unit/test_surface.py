@@ -664,6 +664,7 @@ MAY_BE_SHOWN = {
     "ActionItemUpdate": {"action_item_id", "completed", "due_at"},
     "AnswerSource": {"created_at", "id"},
     "ApiKey": {"created_at", "id", "last_used_at", "scopes"},
+    "ArchiveMatch": {"created_at", "id", "start"},
     "ArchivedConversation": {
         "changed_at",
         "created_at",
@@ -760,6 +761,7 @@ MAY_BE_SHOWN = {
     "NewMemory": {"category", "visibility"},
     "NewTranscriptSegment": {"end", "is_user", "speaker_id", "start"},
     "RawResponse": {"status"},
+    "ExportResult": {"conversations", "unchanged", "written"},
     "Recreation": {"differences", "id", "recreated_from", "status"},
     "TranscriptSegment": {"end", "id", "speaker_id", "start"},
 }
@@ -767,10 +769,12 @@ MAY_BE_SHOWN = {
 
 HOLDS_NO_CONTENT = {
     "ArchiveGap",
+    "ArchiveStatus",
     "AttemptEnded",
     "BulkOutcome",
     "BulkProgress",
     "CallEnded",
+    "ExportProgress",
     "RateWindow",
     "RetryPolicy",
     "SaveProgress",

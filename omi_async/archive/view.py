@@ -47,7 +47,7 @@ class Event:
 
 
 @attrs.frozen(eq=False)
-class Content:
+class View:
     """A conversation; texts that it lacks are empty."""
 
     id: str
@@ -78,11 +78,11 @@ class Content:
         return hashlib.sha256(plain.encode()).hexdigest()[:16]
 
 
-def content(text: str) -> Content:
+def view(text: str) -> View:
     """Read a document's text."""
     members = _Members(json.loads(text))
     structured = members.inner("structured")
-    return Content(
+    return View(
         id=members.text("id"),
         created=members.time("created_at"),
         started=members.time("started_at"),
