@@ -6,9 +6,10 @@ import os
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, tzinfo
+from functools import partial
 from typing import TypeAlias
 
 from .._database import Connection
@@ -18,14 +19,14 @@ from ..errors import ArchiveError
 from ..models.archive import ExportProgress, ExportResult
 from . import markdown
 from .rows import unpacked
-from .view import View, local, view, zone_of
+from .view import View, local, plain, view, zone_of
 
 _PAGE = 25  # documents that are held at once
 _TEMPORARY = ".omi-export-"
 _STALE = 3600.0  # seconds after which a temporary file belongs to no run any more
 
 # Spreadsheets take a cell that begins like this for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+_FORMULA = ("=", "+", "-", "@", "\t", "\n", "＝", "＋", "－", "＠")
 _COLUMNS = (
     *("id", "created_at", "started_at", "finished_at", "title", "overview", "category", "folder", "people"),
     *("action_items", "language", "source"),
@@ -107,8 +108,7 @@ class Exporting:
 
     def write(self, page: Page) -> None:
         """Write a page."""
-        with self._explained():
-            self._files.write(page)
+        self._explained(partial(self._files.write, page))
         self._count += len(page)
 
     def tell(self) -> None:
@@ -118,8 +118,7 @@ class Exporting:
 
     def finish(self) -> ExportResult:
         """End it."""
-        with self._explained():
-            self._files.finish()
+        self._explained(self._files.finish)
         files = self._files
         return ExportResult(
             conversations=self._count,
@@ -133,10 +132,9 @@ class Exporting:
         """Take away what is unfinished."""
         self._files.close()
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explained(self, work: Callable[[], None]) -> None:
         try:
-            yield
+            work()
         except OSError as error:
             # Its name of a file has a title in it.
             problem = f" ({error.strerror})" if error.strerror else ""
@@ -350,10 +348,11 @@ def _time(moment: datetime | None, zone: tzinfo | None) -> str:
 
 
 def _harmless(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+    text = plain(cell)
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def _row(cells: "list[str] | tuple[str, ...]") -> bytes:
     text = io.StringIO()
     csv.writer(text).writerow(cells)
-    return text.getvalue().encode(errors="backslashreplace")
+    return text.getvalue().encode()

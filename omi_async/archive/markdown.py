@@ -9,7 +9,7 @@ from datetime import UTC, datetime, tzinfo
 
 import attrs
 
-from .view import View, local
+from .view import View, local, plain
 
 _LONGEST_TITLE = 100  # bytes of UTF-8: the whole name then has less than 143, which even encrypted directories take
 
@@ -18,7 +18,6 @@ _NOT_IN_NAMES = re.compile(r'[<>:"/\\|?*#^\[\]%]')
 _UNSEEN = {"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"}
 
 _NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 _STAMP = re.compile(rb"^omi_export: [\"']?([0-9a-f]{16})-([0-9a-f]{16})[\"']?\r?\n", re.MULTILINE)
 _ID = re.compile(rb"^id: [\"']?(.*?)[\"']?\r?$", re.MULTILINE)
@@ -118,7 +117,7 @@ def _quoted(text: str) -> str:
 
 def _paragraphs(view: View, zone: tzinfo | None) -> Iterator[str]:
     yield "# " + (_line(f"{view.emoji} {view.title}") or "Untitled")
-    yield _plain(view.overview).strip()
+    yield plain(view.overview).strip()
     yield _section(
         "Action items",
         [f"- [{'x' if each.is_done else ' '}] {_line(each.text)}{_when(' (due {})', each.due, zone)}"
@@ -145,9 +144,4 @@ def _when(form: str, moment: datetime | None, zone: tzinfo | None) -> str:
 
 
 def _line(text: str) -> str:
-    return " ".join(_plain(text).split())
-
-
-def _plain(text: str) -> str:
-    """Text with line feeds alone, and a sign in the place of what no text file should have."""
-    return _CONTROL.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
+    return " ".join(plain(text).split())

@@ -6,6 +6,7 @@ It is read leniently: a document that no model can hold, as a newer server may g
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, tzinfo
 from typing import Any
@@ -14,6 +15,8 @@ import attrs
 
 from .._late import load
 from .._protocol.arguments import misconfigured
+
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @attrs.frozen(eq=False)
@@ -145,6 +148,11 @@ def _said(segment: _Members) -> Said:
         text=segment.text("text"),
         is_named=bool(name),
     )
+
+
+def plain(text: str) -> str:
+    """Text with line feeds alone, and a sign in the place of what no text file should have."""
+    return _CONTROL.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def zone_of(timezone: str | None) -> tzinfo | None:
