@@ -25,7 +25,7 @@ _FILE = "omi-archive.db"
 
 def file_of(archive: str | None) -> str:
     """The archive that a command line means."""
-    return archive or str(Path.home() / _FILE)
+    return archive or os.environ.get("OMI_ARCHIVE") or str(Path.home() / _FILE)
 
 
 def existing(archive: str | None) -> str:
@@ -48,7 +48,8 @@ def read(action: Action, show: Callable[..., None], *, archive: str | None, as_j
             return problem.code
         except OmiError as error:
             voice.end()
-            voice.error(type(error).__name__, why_stopped(error))
+            text = why_stopped(error).replace("timezone must", "--timezone must").replace(", or None", "")
+            voice.error(type(error).__name__, text)
             return exit_code(error)
         except KeyboardInterrupt:
             voice.end()
@@ -131,7 +132,7 @@ def export(
             voice.entry(word, "file", each)
     facts: dict[str, object] = {name: getattr(result, name) for name in ("conversations", "written", "unchanged")}
     facts.update(edited=len(result.edited), kept=len(result.kept))
-    text = f"{count(result.conversations)}, {result.written} files written, {result.unchanged} unchanged"
+    text = f"{count(result.conversations)} exported: {result.written} files written, {result.unchanged} unchanged"
     if result.edited:
         text += f", {len(result.edited)} edited by you and left alone"
     if result.kept:

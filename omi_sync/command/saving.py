@@ -15,7 +15,7 @@ from .interrupts import Interrupts
 from .voices import Lines
 from .words import OK, SAVE, Problem, clock, exit_code, local, usage, why_stopped, worth_another_run
 
-sleep = time.sleep
+_sleep = time.sleep
 
 
 def save(
@@ -47,7 +47,7 @@ def save(
                     pausing = error is None
                     again = datetime.now().astimezone() + timedelta(minutes=every)
                     voice.notice(f"The next time is at {clock(again)}.")
-                    sleep(every * 60)
+                    _sleep(every * 60)
                     pausing = False
         except Problem as problem:
             voice.error(problem.name, str(problem))

@@ -270,7 +270,6 @@ def _archive() -> click.Option:
     return click.Option(
         ["--archive"],
         metavar="FILE",
-        envvar="OMI_ARCHIVE",
         callback=_named,
         help="The archive, instead of OMI_ARCHIVE or omi-archive.db in your home directory.",
     )

@@ -258,6 +258,9 @@ REFUSED = {
     ),
     "no concurrency": (["hide", "conv_a", "--concurrency", "0"], "", "--concurrency"),
     "two servers": (["hide", "conv_a", "--sandbox", "--base-url", "http://localhost:1"], "", "two different servers"),
+    "a sandbox without archive": (["save", "--sandbox"], "", "--sandbox needs --archive"),
+    "save how often": (["save", "--every", "0"], "", "--every"),
+    "search for nothing": (["search"], "", "Missing argument"),
     "copies of a sandbox": (
         ["delete", "conv_a", "--yes", "--sandbox", "--keep", "a.db"],
         "",
