@@ -4,7 +4,7 @@ import time
 from contextlib import ExitStack
 from datetime import datetime, timedelta
 
-from omi_async import OmiError, SaveResult
+from omi_async import OmiError, RateLimitError, SaveResult
 
 from ..archive import Archive
 from ..client import OmiClient
@@ -42,7 +42,7 @@ def save(
                 opened = stack.enter_context(Archive(file_of(archive)))
                 while True:
                     error = _pull(client, opened, voice, full=full, wait=not no_wait)
-                    if every is None or not (error is None or worth_another_run(error)):
+                    if every is None or not (error is None or _may_pass(error)):
                         return OK if error is None else exit_code(error)
                     pausing = error is None
                     again = datetime.now().astimezone() + timedelta(minutes=every)
@@ -56,6 +56,10 @@ def save(
             voice.end()
             voice.error("Interrupted", "Stopped. What was saved is kept; the same command goes on from there.")
             return OK if pausing else interrupts.code
+
+
+def _may_pass(error: OmiError) -> bool:
+    return isinstance(error, RateLimitError) or worth_another_run(error)
 
 
 def _pull(client: OmiClient, archive: Archive, voice: Lines, *, full: bool, wait: bool) -> OmiError | None:

@@ -557,7 +557,7 @@ def test_stopped_while_waiting(tmp_path: Path, *, as_json: bool) -> None:
 def test_save_is_stopped(tmp_path: Path, number: signal.Signals, code: int) -> None:
     """A save that waits for the window ends at once at a signal; the next one goes on where it stopped."""
     now = Now()
-    with Sandbox(conversations(450), transcript_limit=2, clock=now) as sandbox:
+    with Sandbox(conversations(700), transcript_limit=3, clock=now) as sandbox:
         run = Run(tmp_path, sandbox.url, "save", "--archive", "a.db")
         wait_until(lambda: "window reopens at" in run.err)
         run.process.send_signal(number)
@@ -565,12 +565,12 @@ def test_save_is_stopped(tmp_path: Path, number: signal.Signals, code: int) -> N
         assert "Stopped. What was saved is kept; the same command goes on from there.\n" in run.err
         status = Run(tmp_path, sandbox.url, "status", "--archive", "a.db")
         assert 0 == status.code()
-        assert "conversations: 399\n" in status.out
+        assert "conversations: 598\n" in status.out
         assert "last saved: never to the end\n" in status.out
         now.passed = 3600.0
         again = Run(tmp_path, sandbox.url, "save", "--archive", "a.db", "--json")
         assert 0 == again.code()
-        assert 51 == json.loads(again.err.splitlines()[-1])["summary"]["new"]
+        assert 102 == json.loads(again.err.splitlines()[-1])["summary"]["new"]
 
 
 def test_a_service_is_stopped(tmp_path: Path) -> None:
