@@ -39,6 +39,8 @@ class Look(NamedTuple):
     until: str
     """How new its rows may be."""
     began_at: str
+    transcripts: bool
+    """Whether what it finds is to be fetched."""
     newest: str | None = None
     """The newest row that it has seen."""
     reached: str | None = None
@@ -130,11 +132,12 @@ def page_seen(connection: Connection, span: Span, *, is_short: bool) -> None:
         connection.execute("INSERT INTO gaps VALUES (?, ?, 0)", span)
 
 
-def ended(connection: Connection) -> None:
-    """Decide of the short pages of a sweep that is over: those with something older behind them have gaps."""
+def _decide_gaps(connection: Connection) -> None:
+    """Decide of the short pages of a look that is over: those with something older behind them have gaps."""
     connection.execute(
         "UPDATE gaps SET is_certain = 1 WHERE EXISTS"
-        " (SELECT 1 FROM conversations WHERE created_at < gaps.oldest AND missing_at IS NULL)"
+        " (SELECT 1 FROM conversations WHERE created_at < gaps.oldest AND missing_at IS NULL"
+        " UNION ALL SELECT 1 FROM wanted WHERE created_at < gaps.oldest)"
     )
     connection.execute("DELETE FROM gaps WHERE NOT is_certain")
 
@@ -159,11 +162,12 @@ def set_look(connection: Connection, look: Look) -> None:
     set_note(connection, "look", json.dumps(look))
 
 
-def end_look(connection: Connection, look: Look, *, transcripts: bool) -> list[str]:
+def end_look(look: Look, connection: Connection) -> list[str]:
     """Note that a look is over; the ids that it missed."""
     connection.execute("DELETE FROM notes WHERE name = 'look'")
+    _decide_gaps(connection)
     if look.newest is not None:
-        add_span(connection, Span(look.oldest, look.newest), transcripts=transcripts)
+        add_span(connection, Span(look.oldest, look.newest), transcripts=look.transcripts)
     bounds = (look.oldest, look.until, look.began_at)
     missed = [each for (each,) in connection.execute(_MISSED, bounds)]
     connection.execute(_MISS, (now(), *bounds))

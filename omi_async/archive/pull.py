@@ -1,9 +1,8 @@
 """`save_to`: what the archive does not have yet, at the pace of the server's windows.
 
-A sweep goes through the list from the newest conversation to the oldest. Where the archive has seen nothing yet, it
-takes conversations with their transcripts, page by page. Elsewhere it looks at the cheap rows without transcripts and
-notes what is new or has changed, which is fetched afterwards. Each page is committed with how far it reaches, so that a
-pull that was interrupted goes on from there.
+A look goes through the list without transcripts, which is cheap, from the newest conversation to the oldest. It notes
+what is new or has changed as wanted. That is fetched with its transcript, as soon as there is enough of it for a whole
+page, as each read costs the same. Every page is committed with how far it reaches: a run that was interrupted goes on.
 """
 
 import functools
@@ -29,7 +28,7 @@ from ..retry import Retrier
 from . import notes
 from .documents import Document, Source
 from .notes import BEGINNING, Look, Span
-from .rows import now, store, stored_time, time_of, writing
+from .rows import now, stored_time, time_of, writing
 from .store import Archive, checked
 
 R = TypeVar("R")
@@ -113,19 +112,8 @@ class _Pull:
     async def run(self) -> SaveResult:
         """Save what there is to be saved."""
         with self._archive._filled():
-            known = await self._do(self._begin)
-            oldest = BEGINNING if self._wish.start is None else stored_time(self._wish.start)
-            if known:
-                newest = known[0].newest
-                if self._wish.end is not None:
-                    newest = min(newest, stored_time(self._wish.end))
-                for hole in notes.holes(known, oldest, newest):
-                    await self._walk(hole, _whole_second(hole.newest))
-                await self._look(oldest, known[0].newest)
-            else:
-                await self._walk(Span(oldest, BEGINNING), self._wish.end)
-            if self._wish.transcripts:
-                await self._fetch()
+            await self._look_at_all()
+            await self._fetch(1)
             gaps = await self._do(self._end)
             self._total = self._looked_at
             self._tell()
@@ -139,8 +127,11 @@ class _Pull:
             requests=self._requests,
         )
 
-    def _begin(self, connection: Connection) -> list[Span]:
+    def _begin(self, connection: Connection) -> Look | None:
         notes.bind(connection, self._retrier.transport.server)
+        return notes.look(connection)
+
+    def _known(self, connection: Connection) -> list[Span]:
         return notes.spans(connection, transcripts=self._wish.transcripts)
 
     def _end(self, connection: Connection) -> list[Span]:
@@ -156,72 +147,48 @@ class _Pull:
 
         return await self._archive._run(change)
 
-    # Sweeps
+    # Looks
 
-    def _sweep(self, oldest: str, end: datetime | None, *, transcripts: bool) -> "_Sweep":
-        sizes = self._sizes[transcripts]
-        return _Sweep(functools.partial(self._source.page, transcripts=transcripts), sizes, oldest, end)
-
-    async def _walk(self, hole: Span, end: datetime | None) -> None:
-        """Take everything of a stretch that the archive has not seen. Its newest end is that of what is seen first."""
-        newest = hole.newest
-        sweep = self._sweep(hole.oldest, end, transcripts=self._wish.transcripts)
-        sweep.looks_behind = True
-        while (page := await self._next(sweep)) is not None:
-            newest = newest or page.newest
-
-            def keep(connection: Connection, page: _Page = page, newest: str = newest) -> list[str]:
-                page.note(connection)
-                if page.reached is not None and newest:
-                    span = Span(min(page.reached, newest), newest)
-                    notes.add_span(connection, span, transcripts=self._wish.transcripts)
-                return [store(connection, row, now()) for row in page.rows]
-
-            self._count(await self._do(keep))
-            if self._total is None and not sweep.is_over and self._on_progress is not None:
-                self._total = await self._estimate(hole.oldest, end, len(page.rows))
-                self._tell()
-
-        def finish(connection: Connection) -> None:
-            notes.ended(connection)
-            if newest:
-                notes.add_span(connection, Span(hole.oldest, newest), transcripts=self._wish.transcripts)
-
-        await self._do(finish)
-
-    async def _look(self, oldest: str, newest: str) -> None:
-        """Look what is new or has changed, back to the overlap before what was seen, and first end an earlier look."""
+    async def _look_at_all(self) -> None:
+        """End a look that was interrupted, look at what is new or may have changed, and at what was never seen."""
+        oldest = BEGINNING if self._wish.start is None else stored_time(self._wish.start)
         until = notes.END if self._wish.end is None else stored_time(self._wish.end)
-        if self._wish.overlap is not None:
-            oldest = max(oldest, stored_time(time_of(newest) - self._wish.overlap))
-        interrupted = await self._do(notes.look)
-        if interrupted is not None:
-            await self._look_on(interrupted)
-            if interrupted.oldest <= oldest:
-                oldest = max(oldest, interrupted.newest or oldest)
-        if oldest < until:
-            await self._look_on(Look(oldest, until, now()))
+        interrupted = await self._do(self._begin)
+        if interrupted is not None and interrupted.transcripts == self._wish.transcripts:
+            await self._look(interrupted, looks_behind=True)
+        else:
+            interrupted = None
+        known = await self._do(self._known)
+        bottom = oldest
+        if known and self._wish.overlap is not None:
+            bottom = max(oldest, stored_time(time_of(known[0].newest) - self._wish.overlap))
+        if interrupted is not None and interrupted.oldest <= bottom:
+            bottom = max(oldest, known[0].newest if known else oldest)
+        if bottom < until:
+            await self._look(Look(bottom, until, now(), self._wish.transcripts), looks_behind=not known)
+        if known:
+            for hole in notes.holes(known, oldest, min(known[0].newest, until)):
+                await self._look(Look(hole.oldest, hole.newest, now(), self._wish.transcripts), looks_behind=True)
 
-    async def _look_on(self, look: Look) -> None:
+    async def _look(self, look: Look, *, looks_behind: bool) -> None:
         reached = look.until if look.reached is None else look.reached
         end = None if reached == notes.END else _whole_second(reached)
-        sweep = self._sweep(look.oldest, end, transcripts=False)
+        sweep = _Sweep(functools.partial(self._source.page, transcripts=False), self._sizes[False], look.oldest, end)
+        sweep.looks_behind = looks_behind
         while (page := await self._next(sweep)) is not None:
             look = look._replace(newest=look.newest or page.newest or None, reached=page.reached)
 
             def compare(connection: Connection, page: _Page = page, look: Look = look) -> list[str]:
                 page.note(connection)
                 notes.set_look(connection, look)
-                transcripts = self._wish.transcripts
-                return [notes.look_at(connection, row, now(), transcripts=transcripts) for row in page.rows]
+                return [notes.look_at(connection, row, now(), transcripts=look.transcripts) for row in page.rows]
 
             self._count(await self._do(compare))
-
-        def finish(connection: Connection) -> list[str]:
-            notes.ended(connection)
-            return notes.end_look(connection, look, transcripts=self._wish.transcripts)
-
-        self._missing += await self._do(finish)
+            if self._total is None and not sweep.is_over and self._on_progress is not None:
+                self._total = await self._estimate(look.oldest, end, len(page.rows))
+                self._tell()
+            await self._fetch(self._sizes[True].largest)
+        self._missing += await self._do(functools.partial(notes.end_look, look))
 
     async def _next(self, sweep: "_Sweep") -> "_Page | None":
         """The next page of a sweep; a shorter one where a long one is more than the way or the server can bear."""
@@ -235,16 +202,13 @@ class _Pull:
 
     # What is wanted
 
-    async def _fetch(self) -> None:
-        """Fetch what is wanted with its transcript: several on a page where they lie together: a page is one read."""
+    async def _fetch(self, least: int) -> None:
+        """Fetch what is wanted with its transcript, as long as there is so much of it."""
         alone: str | None = None
-        while True:
-            wanted, number, size = await self._do(
-                functools.partial(notes.next_wanted, largest=self._sizes[True].largest)
-            )
-            if wanted is None:
-                return
-            self._total = self._looked_at + await self._do(notes.wanted)
+        while self._wish.transcripts and await self._do(notes.wanted) >= least:
+            sizes = self._sizes[True]
+            wanted, number, size = await self._do(functools.partial(notes.next_wanted, largest=sizes.largest))
+            assert wanted is not None  # noqa: S101 - there is one
             if number > 1 and alone != wanted.id:
                 alone = wanted.id  # if it is not on the page
                 try:
@@ -254,6 +218,8 @@ class _Pull:
                     if error.retry_after:
                         raise
                     continue
+                sizes.learn(size, len(page.rows))
+                least = min(least, sizes.largest)
                 await self._keep(page.rows)
                 continue
             try:
