@@ -565,12 +565,13 @@ def test_save_is_stopped(tmp_path: Path, number: signal.Signals, code: int) -> N
         assert "Stopped. What was saved is kept; the same command goes on from there.\n" in run.err
         status = Run(tmp_path, sandbox.url, "status", "--archive", "a.db")
         assert 0 == status.code()
-        assert "conversations: 598\n" in status.out
+        (count,) = map(int, re.findall("^conversations: ([0-9]+)$", status.out, re.M))
+        assert 400 <= count < 700
         assert "last saved: never to the end\n" in status.out
         now.passed = 3600.0
         again = Run(tmp_path, sandbox.url, "save", "--archive", "a.db", "--json")
         assert 0 == again.code()
-        assert 102 == json.loads(again.err.splitlines()[-1])["summary"]["new"]
+        assert 700 - count == json.loads(again.err.splitlines()[-1])["summary"]["new"]
 
 
 def test_a_service_is_stopped(tmp_path: Path) -> None:
@@ -589,7 +590,7 @@ def test_bar_of_save(tmp_path: Path) -> None:
         terminal.expect("window reopens at ")
         terminal.type("\x03")
         assert 130 == terminal.code()
-    assert "399 saved" in terminal.shown
+    assert re.search("[0-9]{3} saved", terminal.shown)
     assert "\x1b[?25h" in terminal.shown  # the cursor is there again
 
 

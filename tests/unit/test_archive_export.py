@@ -8,8 +8,10 @@ import re
 import sqlite3
 import stat
 import sys
+import time
 import unicodedata
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,10 @@ from omi_async.archive import Archive
 from omi_async.archive.documents import of_text
 from omi_async.archive.markdown import _quoted
 from omi_async.archive.rows import now, store, writing
+from omi_async.archive.view import plain
+from tests.support.archives import conversations
 from tests.support.raw import conversation
+from tests.support.scale import FULL
 
 ZONE = "Europe/Berlin"
 
@@ -262,6 +267,67 @@ async def test_for_the_owner_alone(archive: Archive, folder: Path) -> None:
     await put(archive, document(language="de"))
     assert 1 == (await export(archive, folder)).written
     assert 0o640 == stat.S_IMODE(only(folder).stat().st_mode)
+
+
+def read_back(text: str) -> dict[str, Any]:
+    """What a note tells, read by one who knows only how it looks."""
+    _, front, body = text.split("---\n", 2)
+    properties = dict(line.split(": ", 1) for line in front.splitlines())
+    heading, overview, *rest = body.strip().split("\n\n")
+    said = [re.fullmatch(r"\*\*(.+)\*\* ([0-9]+):([0-9]{2}): (.*)", line) for line in rest[1:]]
+    return {
+        "id": json.loads(properties["id"]),
+        "created_at": datetime.fromisoformat(properties["created"]),
+        "finished_at": datetime.fromisoformat(properties["finished"]),
+        "category": json.loads(properties["category"]),
+        "title": heading.removeprefix("# 🧠").strip(),
+        "overview": overview,
+        "said": [(each[1], int(each[2]) * 60 + int(each[3]), each[4]) for each in said if each],
+    }
+
+
+@pytest.mark.figure
+async def test_all_of_it_is_read_back(archive: Archive, folder: Path, figure: Callable[..., None]) -> None:
+    """Every conversation has its note, with all that was said; exported again, none is written."""
+    made = {each.id: each for each in conversations(20000 if FULL else 200, words=500 if FULL else 40)}
+    for number, each in enumerate(made.values()):
+        if number % 3 == 0:
+            each.title = TITLES[number % len(TITLES)]
+    texts = [json.dumps(each.to_json(include_transcript=True)) for each in made.values()]
+    for start in range(0, len(texts), 100):
+        await put(archive, *texts[start : start + 100])
+    began = time.monotonic()
+    assert len(made) == (await export(archive, folder)).written
+    seconds = time.monotonic() - began
+    for file in files(folder):
+        check_name(file.name)
+        note = read_back(file.read_text(encoding="utf-8"))
+        source = made.pop(note["id"])
+        assert note == {
+            "id": source.id,
+            "created_at": source.created_at.replace(microsecond=0),
+            "finished_at": source.finished_at and source.finished_at.replace(microsecond=0),
+            "category": source.category,
+            "title": " ".join(plain(source.title).split()),
+            "overview": source.overview,
+            "said": [
+                (f"Speaker {each['speaker_id']}", int(each["start"]), each["text"])
+                for each in source.transcript_segments
+            ],
+        }
+    assert {} == made
+    before = contents(folder)
+    began = time.monotonic()
+    again = await export(archive, folder)
+    assert (0, len(texts)) == (again.written, again.unchanged)
+    assert before == contents(folder)
+    figure(
+        "archive, notes",
+        conversations=len(texts),
+        seconds=round(seconds, 1),
+        seconds_again=round(time.monotonic() - began, 1),
+        written_again=again.written,
+    )
 
 
 # Changes, and what a person did
