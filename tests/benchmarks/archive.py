@@ -1,7 +1,7 @@
 """How long a search in a large archive takes: `python -m tests.benchmarks.archive`.
 
 It makes an archive of 20,000 conversations with 10 million words, and searches for words that are in few of them, in
-many and in all. Shown are the median and the best of the turns, of the clock and of the processor: others may keep it busy.
+many and in all. Shown are the median and the best of the turns, by the clock and in processor time.
 """
 
 import argparse
