@@ -16,7 +16,8 @@ _TERM = re.compile(r'"([^"]*)"|([^\s"]+)')
 # A word in the title says more than one in the overview, and that more than one in the transcript.
 _FIND = (
     "SELECT number, created_at, document FROM"
-    " (SELECT rowid AS found, bm25(words, 10.0, 4.0, 1.0) AS score FROM words WHERE words MATCH ? ORDER BY score LIMIT ?)"
+    " (SELECT rowid AS found, bm25(words, 10.0, 4.0, 1.0) AS score FROM words WHERE words MATCH ?"
+    " ORDER BY score LIMIT ?)"
     " JOIN conversations ON number = found ORDER BY score, created_at DESC"
 )
 _LINES = "CREATE VIRTUAL TABLE temp.lines USING fts5(line, tokenize='unicode61 remove_diacritics 2')"
