@@ -1379,12 +1379,6 @@ MUTANTS: list[Mutant] = [
     *_of(
         "omi_async/archive/pull.py",
         (
-            "what was seen behind the bounds taken for saved",
-            "max(stored_time(pages.seen_from), self._oldest)",
-            "stored_time(pages.seen_from)",
-            f"{_ARCHIVE}test_bounds",
-        ),
-        (
             "a server's shorter pages taken for gaps",
             "            self.largest = came",
             "            pass",

@@ -350,9 +350,8 @@ class _Sweep:
         pages.size = min(pages.size, sizes.largest)
         is_short = len(rows) < pages.size
         new = pages.take(Page(rows, truncated=False))
-        # What is behind the stretch may have been seen too, but is not handed out.
-        reached = None if pages.seen_from is None else max(stored_time(pages.seen_from), self._oldest)
-        is_behind = reached == self._oldest
+        reached = None if pages.seen_from is None else stored_time(pages.seen_from)
+        is_behind = reached is not None and reached <= self._oldest
         self.is_over = pages.ended or (is_behind and not (is_short and self.looks_behind))
         pages.size = min(pages.size * 2, sizes.largest)  # a shorter one was for the rows of that page
         return _Page(rows, new, reached, is_short=is_short)
