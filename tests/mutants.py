@@ -68,6 +68,7 @@ _RESOURCES = "tests/unit/test_resources.py::"
 _BULK = "tests/faults/test_bulk.py::"
 _ARCHIVE = "tests/faults/test_archive.py::"
 _ARCHIVED = "tests/unit/test_archive_store.py::"
+_EXPORTED = "tests/unit/test_archive_export.py::"
 _JOURNAL = "tests/unit/test_journal.py::"
 _REPORTS = "tests/faults/test_field_reports.py::"
 _STRANGER = "tests/faults/test_strange_answers.py::"
@@ -1426,6 +1427,37 @@ MUTANTS: list[Mutant] = [
             "if False:",
             f"{_ARCHIVE}test_resumed_after_the_deletion",
         ),
+    ),
+    *_of(
+        "omi_async/archive/export.py",
+        (
+            "an edited note written over",
+            "stamp.view == each.digest and not stamp.is_intact",
+            "False",
+            f"{_EXPORTED}test_an_edited_note",
+        ),
+        (
+            "an edited note not kept",
+            "if home is not None and (stamp is None or not stamp.is_intact):",
+            "if False:",
+            f"{_EXPORTED}test_an_edited_note",
+        ),
+        (
+            "a foreign file written over",
+            "if os.path.lexists(path) and not _is_one_file(home, path):",
+            "if False:",
+            f"{_EXPORTED}test_a_file_of_another",
+        ),
+        (
+            "a formula in a table",
+            "if text.startswith(_FORMULA) else text",
+            "if False else text",
+            f"{_EXPORTED}test_a_table",
+        ),
+    ),
+    *_of(
+        "omi_async/archive/search.py",
+        ("one of the words is enough", '" AND ".join(terms)', '" OR ".join(terms)', f"{_EXPORTED}test_search"),
     ),
     *_of(
         "omi_async/archive/rows.py",
