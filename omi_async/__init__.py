@@ -9,6 +9,7 @@ from ._late import load as _load
 from ._version import __version__
 from .client import AsyncOmiClient
 from .errors import (
+    ArchiveError,
     AuthenticationError,
     BadRequestError,
     BulkStoppedError,
@@ -40,6 +41,17 @@ if TYPE_CHECKING:
     from .bulk import AsyncBulk
     from .dicts import from_dict, to_dict
     from .models.action_items import ActionItem, NewActionItem
+    from .models.archive import (
+        ArchivedConversation,
+        ArchiveGap,
+        ArchiveMatch,
+        ArchiveStatus,
+        ExportProgress,
+        ExportResult,
+        Recreation,
+        SaveProgress,
+        SaveResult,
+    )
     from .models.bulk import BulkOutcome, BulkProgress, BulkStatus
     from .models.conversations import (
         AnswerSource,
@@ -83,6 +95,11 @@ __all__ = [
     "ActionItemUpdate",
     "AnswerSource",
     "ApiKey",
+    "ArchiveError",
+    "ArchiveGap",
+    "ArchiveMatch",
+    "ArchiveStatus",
+    "ArchivedConversation",
     "AsyncActionItems",
     "AsyncBulk",
     "AsyncConversations",
@@ -124,6 +141,8 @@ __all__ = [
     "DailySummaryStats",
     "Deletion",
     "EventLoopError",
+    "ExportProgress",
+    "ExportResult",
     "Folder",
     "Geolocation",
     "Goal",
@@ -146,10 +165,13 @@ __all__ = [
     "RateLimitError",
     "RateWindow",
     "RawResponse",
+    "Recreation",
     "RequestTimeoutError",
     "ResponseError",
     "RetryPolicy",
     "RouteNotFoundError",
+    "SaveProgress",
+    "SaveResult",
     "ServerError",
     "StatusError",
     "Timeout",
@@ -168,6 +190,17 @@ _LATE = {
     "bulk": ("AsyncBulk",),
     "dicts": ("from_dict", "to_dict"),
     "models.action_items": ("ActionItem", "NewActionItem"),
+    "models.archive": (
+        "ArchiveGap",
+        "ArchiveMatch",
+        "ArchiveStatus",
+        "ArchivedConversation",
+        "ExportProgress",
+        "ExportResult",
+        "Recreation",
+        "SaveProgress",
+        "SaveResult",
+    ),
     "models.bulk": ("BulkOutcome", "BulkProgress", "BulkStatus"),
     "models.conversations": (
         "AnswerSource",

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from ._jobs.items import Intake, Items, known_length, refuse_unusable
+from ._jobs.windows import Guard
 from ._jobs.workers import Job
 from ._protocol.arguments import misconfigured
 from ._protocol.request import Refusal, Request
@@ -103,12 +104,13 @@ def start(
     journal: str | os.PathLike[str] | None,
     on_progress: Callable[[BulkProgress], None] | None,
     wait: bool,
+    guard: Guard | None = None,
 ) -> AsyncBulk[R]:
     """A job that begins when somebody iterates over it; bad settings raise `ConfigurationError` at once.
 
     `request` builds the request of an item and `id_of` names it; `is_confirmed` tells whether the server confirmed a
     result. `kind` tells the journals of different jobs apart;
-    `window` is the rate window that the requests are counted in.
+    `window` is the rate window that the requests are counted in, and `guard` what lets an item be sent.
     """
     if type(concurrency) is not int or concurrency < 1:
         raise misconfigured("concurrency must be a whole number of at least 1.")
@@ -116,5 +118,5 @@ def start(
         raise misconfigured("on_progress must be a plain function.")
     refuse_unusable(items, journal)
     intake = Intake(items, request, id_of, kind, journal, retrier.transport.server)
-    job = Job(retrier, intake, window, concurrency, known_length(items), on_progress, wait, is_confirmed)
+    job = Job(retrier, intake, window, concurrency, known_length(items), on_progress, wait, is_confirmed, guard)
     return AsyncBulk(job)

@@ -6,6 +6,7 @@
     |- ClientClosedError                         the client was closed before or during the call
     |- EventLoopError (also RuntimeError)        called from an event loop or thread it cannot serve
     |- JournalError                              the journal of a bulk job cannot be used
+    |- ArchiveError                              an archive cannot be used
     |- BulkStoppedError                          a bulk job ended before its input did
     |- TransportError                            could not talk to the server
     |   '- RequestTimeoutError (also TimeoutError)
@@ -187,6 +188,12 @@ class EventLoopError(OmiError, RuntimeError):
 
 class JournalError(OmiError):
     """The journal of a bulk job cannot be used: not a journal, of another job, in use, or the disk is full."""
+
+    _writes = False
+
+
+class ArchiveError(OmiError):
+    """An archive cannot be used: not an archive, of another server, being written, or the disk is full."""
 
     _writes = False
 

@@ -6,11 +6,8 @@ was said. All of SQLite happens on one thread of the journal's own: the event lo
 """
 
 import asyncio
-import errno
-import functools
 import os
 import sqlite3
-import stat
 import struct
 import sys
 import time
@@ -21,7 +18,8 @@ from datetime import UTC, datetime
 from typing import NamedTuple, ParamSpec, TypeAlias, TypeVar
 from weakref import WeakSet
 
-from ._wire.fork import in_sqlite, keep_forever
+from ._database import Problem, alone, identity, make, problem_of, storable
+from ._wire.fork import keep_forever
 from .errors import JournalError
 from .models.bulk import BulkStatus
 
@@ -93,28 +91,17 @@ _CLOSED = "is closed. Open it again to go on."
 _FORKED = "belongs to the process that opened it, of which this is a fork. Use another journal here."
 _ENDING = f"cannot be used any more, the program is ending. {_KEPT}: {_AGAIN}"
 
-_SQLITE_PROBLEMS = {
-    sqlite3.SQLITE_BUSY: _IN_USE,
-    sqlite3.SQLITE_CANTOPEN: _FORBIDDEN,
-    sqlite3.SQLITE_CORRUPT: _DAMAGED,
-    sqlite3.SQLITE_ERROR: _DAMAGED,  # a table or a column is missing
-    sqlite3.SQLITE_FULL: _FULL,
-    sqlite3.SQLITE_IOERR: _DISK,
-    sqlite3.SQLITE_IOERR_LOCK: _FORBIDDEN,  # so it is for a file that can be read only
-    sqlite3.SQLITE_NOTADB: _NO_JOURNAL,
-    sqlite3.SQLITE_PERM: _FORBIDDEN,
-    sqlite3.SQLITE_READONLY: _FORBIDDEN,
-}
-_OS_PROBLEMS = {
-    errno.ENOENT: "cannot be made, its directory does not exist. Make the directory, or correct the path.",
-    errno.ENOTDIR: "cannot be made, a part of its path is not a directory. Correct the path.",
-    errno.EISDIR: "is a directory. Give the name of a file in it.",
-    errno.ENODEV: "is no regular file. Give the name of a new file.",
-    errno.EAGAIN: _IN_USE,
-    errno.EACCES: _FORBIDDEN,
-    errno.EPERM: _FORBIDDEN,
-    errno.EROFS: _FORBIDDEN,
-    errno.ENOSPC: _FULL,
+_PROBLEMS = {
+    Problem.BUSY: _IN_USE,
+    Problem.DAMAGED: _DAMAGED,
+    Problem.DISK: _DISK,
+    Problem.FORBIDDEN: _FORBIDDEN,
+    Problem.FOREIGN: _NO_JOURNAL,
+    Problem.FULL: _FULL,
+    Problem.IS_DIRECTORY: "is a directory. Give the name of a file in it.",
+    Problem.NO_DIRECTORY: "cannot be made, its directory does not exist. Make the directory, or correct the path.",
+    Problem.NO_FILE: "is no regular file. Give the name of a new file.",
+    Problem.NO_PARENT: "cannot be made, a part of its path is not a directory. Correct the path.",
 }
 
 
@@ -137,21 +124,6 @@ class _Write(NamedTuple):
     values: tuple[object, ...]
     written: "asyncio.Future[str | None]"
     """The writer's own, so that its cancellation is nobody else's. The result is what went wrong."""
-
-
-def _alone(function: Callable[P, R]) -> Callable[P, R]:
-    """Run it while no other journal of this process is inside SQLite, and no fork happens.
-
-    Besides, closing any descriptor of a file drops all of the process's locks on it (POSIX): the one that made a file
-    must be closed before SQLite, for another journal, locks it.
-    """
-
-    @functools.wraps(function)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        with in_sqlite:
-            return function(*args, **kwargs)
-
-    return run
 
 
 class Journal:
@@ -199,7 +171,7 @@ class Journal:
         if row is None:
             return None
         known_id, known_digest, status, settled = row
-        if (known_id, known_digest) != (_storable(record_id), digest):
+        if (known_id, known_digest) != (storable(record_id), digest):
             raise self._error(
                 f"knows another item at position {position} of the input (counted from 0): the input was changed, or "
                 "the journal is another job's. Give the same items in the same order, or a new journal."
@@ -220,7 +192,7 @@ class Journal:
 
     async def intend(self, position: int, record_id: str, digest: bytes) -> None:
         """Note that the item's request is about to be sent; on disk when this returns."""
-        await self._write(_INTEND, position, _storable(record_id), digest)
+        await self._write(_INTEND, position, storable(record_id), digest)
 
     async def settle(self, position: int, *, status: str, settled: bool, attempts: int) -> None:
         """Note how an item that was intended ended; on disk when this returns."""
@@ -292,15 +264,15 @@ class Journal:
 
     # On the journal's thread. Errors are raised outside the except block: SQLite's could carry values.
 
-    @_alone
+    @alone
     def _open(self, job: str, server: str | None) -> None:
         connection: sqlite3.Connection | None = None
         lock: int | None = None
         is_held = False
         try:
-            _make(self._file)
+            make(self._file)
             lock = _lock(self._file)
-            is_alone = _identity(self._wal) is None  # SQLite would make one
+            is_alone = identity(self._wal) is None  # SQLite would make one
             # Statements are not kept: one that lives on, as in a frame that something holds, would keep the closed file
             # locked.
             connection = sqlite3.connect(
@@ -327,7 +299,7 @@ class Journal:
         except (OSError, sqlite3.Error) as error:
             problem = _explain(error)
         if problem is None and connection is not None:
-            self._identities = _identity(self._file), _identity(self._wal)
+            self._identities = identity(self._file), identity(self._wal)
             self._connection = connection
             self._lock = lock
             _journals.add(self)
@@ -340,7 +312,7 @@ class Journal:
             os.close(lock)
         raise self._error(problem or _OTHER)
 
-    @_alone
+    @alone
     def _read(self, number: int) -> _Rows:
         try:
             rows = self._connection.execute(_READ, (number * _BLOCK, (number + 1) * _BLOCK - 1))
@@ -349,7 +321,7 @@ class Journal:
             problem = _explain(error)
         raise self._error(problem)
 
-    @_alone
+    @alone
     def _commit(self, batch: list[_Write]) -> str | None:
         """Write all of it or nothing; what went wrong stays wrong for every later batch."""
         if self._problem is None:
@@ -364,13 +336,13 @@ class Journal:
             else:
                 # A job may run for days, and the cleaning of a directory would go unnoticed: the open files live on.
                 file, wal = self._identities
-                if _identity(self._file) != file:
+                if identity(self._file) != file:
                     self._problem = _REMOVED
-                elif _identity(self._wal) != wal:
+                elif identity(self._wal) != wal:
                     self._problem = _WAL_REMOVED
         return self._problem
 
-    @_alone
+    @alone
     def _close(self) -> None:
         _let_go(self._connection)
         with suppress(sqlite3.Error):  # what was reported as written is on disk already
@@ -390,23 +362,6 @@ async def open_journal(path: str | os.PathLike[str], *, job: str, server: str | 
         with suppress(JournalError):
             await (await opening).aclose()
         raise
-
-
-def _make(file: str) -> None:
-    """Make the file, if it is not there, for its owner's eyes only; SQLite's own files beside it follow its mode."""
-    try:
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-    except FileExistsError:
-        status = os.stat(file)
-    else:
-        return
-    if stat.S_ISDIR(status.st_mode):
-        raise IsADirectoryError(errno.EISDIR, "")
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.ENODEV, "")
-    if not status.st_size:  # it becomes a journal now; one that exists keeps the mode that its owner gave it
-        with suppress(PermissionError):
-            os.chmod(file, 0o600)
 
 
 def _lock(file: str) -> int | None:
@@ -482,24 +437,10 @@ def _prepare(connection: sqlite3.Connection, job: str, server: str | None, *, is
 
 
 def _explain(error: Exception) -> str:
-    if isinstance(error, OSError):
-        code = error.errno or 0
-        return _OS_PROBLEMS.get(code, f"cannot be made ({os.strerror(code)}). Nothing is lost: give another path.")
-    code = getattr(error, "sqlite_errorcode", 0)
-    return _SQLITE_PROBLEMS.get(code) or _SQLITE_PROBLEMS.get(code & 0xFF, _OTHER)  # the upper bits are details
-
-
-def _storable(record_id: str) -> str:
-    """Itself; lone surrogates, which an id that will be refused may have and SQLite cannot store, are spelled out."""
-    return record_id if record_id.isascii() else record_id.encode(errors="backslashreplace").decode()
-
-
-def _identity(file: str) -> tuple[int, int] | None:
-    try:
-        status = os.stat(file)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
+    problem = problem_of(error)
+    if isinstance(error, OSError) and problem is Problem.OTHER:
+        return f"cannot be made ({os.strerror(error.errno or 0)}). Nothing is lost: give another path."
+    return _PROBLEMS.get(problem, _OTHER)
 
 
 _journals: "WeakSet[Journal]" = WeakSet()

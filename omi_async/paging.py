@@ -127,8 +127,9 @@ class ByTime(Generic[R]):
         """`page` makes the request of what was created until a moment, from an offset on; `moment` dates a row."""
         self.ended = False
         self.gaps = False
+        self.size = size
+        """How many rows the next page is asked for."""
         self._page = page
-        self._size = size
         self._start = start
         self._end = end
         self._moment = moment
@@ -139,6 +140,11 @@ class ByTime(Generic[R]):
         self._without_new = 0
         self._short = False
 
+    @property
+    def seen_from(self) -> datetime | None:
+        """The moment from which on everything was seen; None before the first row, or if rows come in no order."""
+        return self._anchor if self._anchored and self._seen else None
+
     def request(self) -> Request[Page[R]]:
         """The request of the next page."""
         return self._page(self._anchor, self._offset)
@@ -148,7 +154,7 @@ class ByTime(Generic[R]):
         new = _unseen(page.rows, self._seen)
         if new and self._short:
             self.gaps = True
-        self._short = self._short or len(page.rows) < self._size
+        self._short = self._short or len(page.rows) < self.size
         self._move(page.rows, fruitful=bool(new))
         inside = [row for row in new if self._is_inside(self._moment(row))]
         # Newest first, so a page without a row inside the bounds is behind all of them.
@@ -166,9 +172,9 @@ class ByTime(Generic[R]):
         if not fruitful:
             # A full page of known rows is not the end: rows have shifted. But once the offset is past everything
             # seen, the server is ignoring it, and asking on would never stop.
-            if len(page) < self._size or self._offset >= len(self._seen):
+            if len(page) < self.size or self._offset >= len(self._seen):
                 self._without_new += 1
-            self._offset += self._size
+            self._offset += self.size
             return
         self._without_new = 0
         anchor = self._after(self._moment(page[-1])) if self._anchored else self._anchor

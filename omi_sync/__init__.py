@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import omi_async
 from omi_async import (
+    ArchiveError,
     AttemptEnded,
     AuthenticationError,
     BadRequestError,
@@ -51,6 +52,10 @@ if TYPE_CHECKING:
         ActionItemUpdate,
         AnswerSource,
         ApiKey,
+        ArchivedConversation,
+        ArchiveGap,
+        ArchiveMatch,
+        ArchiveStatus,
         BulkOutcome,
         BulkProgress,
         BulkStatus,
@@ -72,6 +77,8 @@ if TYPE_CHECKING:
         DailySummaryQuestion,
         DailySummaryStats,
         Deletion,
+        ExportProgress,
+        ExportResult,
         Folder,
         Geolocation,
         Goal,
@@ -86,12 +93,16 @@ if TYPE_CHECKING:
         NewMemory,
         NewTranscriptSegment,
         RawResponse,
+        Recreation,
+        SaveProgress,
+        SaveResult,
         TranscriptSegment,
         from_dict,
         to_dict,
     )
 
     from .action_items import ActionItems
+    from .archive import Archive
     from .bulk import Bulk
     from .conversations import Conversations
     from .daily_summaries import DailySummaries
@@ -108,6 +119,12 @@ __all__ = [
     "ActionItems",
     "AnswerSource",
     "ApiKey",
+    "Archive",
+    "ArchiveError",
+    "ArchiveGap",
+    "ArchiveMatch",
+    "ArchiveStatus",
+    "ArchivedConversation",
     "AttemptEnded",
     "AuthenticationError",
     "BadRequestError",
@@ -142,6 +159,8 @@ __all__ = [
     "DailySummaryStats",
     "Deletion",
     "EventLoopError",
+    "ExportProgress",
+    "ExportResult",
     "Folder",
     "Folders",
     "Geolocation",
@@ -170,11 +189,14 @@ __all__ = [
     "RateLimitError",
     "RateWindow",
     "RawResponse",
+    "Recreation",
     "RequestTimeoutError",
     "ResponseError",
     "RetryPolicy",
     "RouteNotFoundError",
     "Sandbox",
+    "SaveProgress",
+    "SaveResult",
     "ServerError",
     "StatusError",
     "Timeout",
@@ -191,6 +213,7 @@ __all__ = [
 # Names that are loaded when they are first used, and their files. All others are those of omi_async.
 _HOMES = {
     "ActionItems": "omi_sync.action_items",
+    "Archive": "omi_sync.archive",
     "Bulk": "omi_sync.bulk",
     "Conversations": "omi_sync.conversations",
     "DailySummaries": "omi_sync.daily_summaries",

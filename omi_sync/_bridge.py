@@ -55,6 +55,12 @@ def to_caller(watcher: Watcher | None) -> Watcher | None:
     return lambda event: _callers.get().put(partial(tell, watcher, event))
 
 
+def original(made: Any) -> Any:
+    """What an object of this side stands for; what is none goes through, to be refused."""
+    bridge = getattr(made, "_bridge", None)
+    return bridge.target if isinstance(bridge, Bridge) else made
+
+
 class Bridge(Generic[T]):
     """Runs the coroutines of `target` on a private event loop, which starts with the first one.
 

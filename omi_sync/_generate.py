@@ -26,6 +26,7 @@ CLIENT = "omi_async/client.py"
 CLASSES = {
     # source file: (asynchronous class, synchronous class, file made from it, its docstring)
     CLIENT: ("AsyncOmiClient", "OmiClient", "omi_sync/client.py", "The client for synchronous code."),
+    "omi_async/archive/store.py": ("Archive", "Archive", "omi_sync/archive.py", "The archive for synchronous code."),
     "omi_async/bulk.py": ("AsyncBulk", "Bulk", "omi_sync/bulk.py", "The outcomes of bulk jobs for synchronous code."),
     "omi_async/paging.py": ("AsyncListing", "Listing", "omi_sync/paging.py", "Lists of records for synchronous code."),
     "omi_async/sandbox/server.py": ("Sandbox", "Sandbox", "omi_sync/sandbox.py", "The sandbox for synchronous code."),
@@ -43,6 +44,9 @@ INPUTS = {"Items": "Iterable"}
 
 LOOP_BOUND = {"AsyncIterator", "AsyncIterable", "AsyncGenerator", "Awaitable", "Coroutine"}
 """What means nothing without an event loop."""
+
+HANDED_ON = {"Archive": "archive"}
+"""Classes whose objects a method takes, of which the asynchronous side needs the original, and their modules."""
 
 DROPPED_PARAMETERS = {"session": "an aiohttp session belongs to a loop of the caller's, and there is none"}
 
@@ -263,13 +267,31 @@ class Facade:
         elif node.name == "aclose" and self.old not in ITERATED:
             yield "        self._bridge.close()"
         else:
-            yield from call(f"coroutine = {self.target}.{node.name}", arguments(node))
+            values = self._own(node)
+            names = callbacks(node)
+            if names:
+                self.names.update({"Calls", "relayed", "run_with"})
+                yield "        calls = Calls()"
+            for name in names:
+                values[values.index(f"{name}={name}")] = f"{name}=relayed(calls, {name})"
+            yield from call(f"coroutine = {self.target}.{node.name}", values)
             yield from self._private(node)
-            yield f"        {returning(node)}self._bridge.run(coroutine)"
+            run = "run_with(self._bridge, coroutine, calls)" if names else "self._bridge.run(coroutine)"
+            yield f"        {returning(node)}{run}"
+
+    def _own(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
+        """The arguments of a call, with the originals of what this side has made."""
+        values = arguments(node)
+        for each in [*node.args.args[1:], *node.args.kwonlyargs]:
+            if each.annotation is not None and HANDED_ON.keys() & annotated(each.annotation):
+                self.names.add("original")
+                place = values.index(each.arg if each.arg in values else f"{each.arg}={each.arg}")
+                values[place] = values[place].removesuffix(each.arg) + f"original({each.arg})"
+        return values
 
     def _iterating(self, node: ast.FunctionDef | ast.AsyncFunctionDef, kind: str) -> Iterator[str]:
         """A method that begins nothing yet. Input and callbacks are used on the caller's thread, as the result is."""
-        values = arguments(node)
+        values = self._own(node)
         made = ["self._bridge", "target"]
         for source in [each.arg for each in node.args.args[1:]]:
             self.names.add("feed")
@@ -468,11 +490,15 @@ class Facade:
         for name in self.names:
             if name in ITERATED and name != self.old:
                 wanted.setdefault(f".{ITERATED[name]}", set()).add(renamed(name))
+            elif name in HANDED_ON and name != self.old:
+                self.late.add(f"from .{HANDED_ON[name]} import {name}")
             elif name in INPUTS or name in ("Iterator", "Iterable"):
                 wanted.setdefault("collections.abc", set()).add(INPUTS.get(name, name))
-            elif name in ("Bridge", "to_caller"):
+            elif name in ("Bridge", "original", "to_caller"):
                 wanted.setdefault("._bridge", set()).add(name)
-            elif name in ("close_input", "close_job", "feed", "next_outcome", "next_row", "relayed"):
+            elif name == "Calls":
+                wanted.setdefault("._calls", set()).add(name)
+            elif name in ("close_input", "close_job", "feed", "next_outcome", "next_row", "relayed", "run_with"):
                 wanted.setdefault("._iterate", set()).add(name)
             elif name == "Room":
                 wanted.setdefault("omi_async._late", set()).add(name)
@@ -507,6 +533,13 @@ class Facade:
 
 def names_in(node: ast.AST) -> Iterator[ast.Name]:
     return (each for each in ast.walk(node) if isinstance(each, ast.Name))
+
+
+def annotated(annotation: ast.AST) -> set[str]:
+    """The names in an annotation, one in quotes too."""
+    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+        annotation = ast.parse(annotation.value, mode="eval")
+    return {each.id for each in names_in(annotation)}
 
 
 def iterated(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str | None:
@@ -546,7 +579,7 @@ def render_imports(wanted: dict[str, set[str]]) -> list[str]:
 
 def _by_kind(name: str) -> tuple[bool, bool, str]:
     """Constants first, then classes, as the linter sorts them."""
-    return not name.isupper(), not name[0].isupper(), name
+    return not name.isupper(), not name[0].isupper(), name.lower()
 
 
 def arguments(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:

@@ -7,7 +7,7 @@ something on a screen. So both run on the caller's thread, while it waits for th
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sized
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable, Iterator, Sized
 from contextlib import suppress
 from functools import partial
 from inspect import iscoroutinefunction
@@ -87,15 +87,6 @@ class Feed(Calls, Generic[I]):
         self.wake()
         return await wish
 
-    def relay(self, callback: Callable[[T], None]) -> Callable[[T], None]:
-        """A function that has `callback` called on the caller's thread."""
-        call = watcher(callback)
-
-        def later(value: T) -> None:
-            self.put(partial(call, value))
-
-        return later
-
     # On the caller's thread
 
     def wait(self, timeout: float) -> bool:
@@ -173,11 +164,20 @@ def feed(items: Iterable[I]) -> Any:
     return items if isinstance(items, (str, bytes)) or not isinstance(items, Iterable) else Feed(items)
 
 
-def relayed(items: object, callback: Callable[[T], None] | None) -> Callable[[T], None] | None:
+def relayed(calls: object, callback: Callable[[T], None] | None) -> Callable[[T], None] | None:
     """A callback that is called on the caller's thread; what cannot be one goes through, to be refused."""
-    if callback is None or not isinstance(items, Feed) or not _is_plain(callback):
+    if callback is None or not isinstance(calls, Calls) or not _is_plain(callback):
         return callback
-    return items.relay(callback)
+    call, put = watcher(callback), calls.put
+    return lambda value: put(partial(call, value))
+
+
+def run_with(bridge: Bridge[Any], coroutine: Coroutine[Any, Any, O], calls: Calls) -> O:
+    """Run a coroutine to its end, and make its callbacks here."""
+    try:
+        return bridge.run(coroutine, calls)
+    finally:
+        calls.make_calls()
 
 
 def _is_plain(callback: object) -> bool:

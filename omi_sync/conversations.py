@@ -5,10 +5,11 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
-from typing import Any, Literal
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
 
 from omi_async.client import AsyncOmiClient
+from omi_async.models.archive import Recreation, SaveProgress, SaveResult
 from omi_async.models.bulk import BulkProgress
 from omi_async.models.conversations import (
     Category,
@@ -22,10 +23,14 @@ from omi_async.models.shared import Deletion
 from omi_async.resources.conversations import ConversationUpdate
 from omi_async.retry import RetryPolicy, Timeout
 
-from ._bridge import Bridge
-from ._iterate import feed, relayed
+from ._bridge import Bridge, original
+from ._calls import Calls
+from ._iterate import feed, relayed, run_with
 from .bulk import Bulk
 from .paging import Listing
+
+if TYPE_CHECKING:
+    from .archive import Archive
 
 
 class Conversations:
@@ -79,18 +84,24 @@ class Conversations:
         *,
         timeout: Timeout | float | None = None,
         retry: RetryPolicy | None = None,
+        keep: "Archive | None" = None,
     ) -> Deletion:
         """Delete a conversation for good. To hide it instead, update it with `discarded=True`.
 
         This cannot be undone. Memories, action items and audio that came from the conversation stay. If an attempt
         went unanswered and the next one found nothing, the conversation is gone and `Deletion.confirmed` is False.
 
+        `keep` is an archive: the conversation is first fetched with its transcript and stored there, durably. What
+        cannot be fetched or stored is not deleted, and the error says why. `recreate` makes a conversation of the copy.
+
         Raises `NotFoundError` if no attempt before can have removed it, and `PaymentRequiredError` for a locked
         conversation.
 
         Source: https://docs.omi.me (deleteConversation) and observed behaviour.
         """
-        coroutine = self._bridge.target.conversations.delete(conversation_id, timeout=timeout, retry=retry)
+        coroutine = self._bridge.target.conversations.delete(
+            conversation_id, timeout=timeout, retry=retry, keep=original(keep)
+        )
         return self._bridge.run(coroutine)
 
     def get(
@@ -317,15 +328,92 @@ class Conversations:
         journal: str | os.PathLike[str] | None = None,
         on_progress: Callable[[BulkProgress], None] | None = None,
         wait: bool = True,
+        keep: "Archive | None" = None,
     ) -> Bulk[Deletion]:
         """Delete many conversations for good, each as `delete` would, and report each one as it completes.
 
         This cannot be undone; `update_many` with `discarded=True` hides them instead. Arguments, pacing, journal and
         errors are those of `update_many`. An id whose deletion an earlier run may have carried out, and which is not
         found any more, is reported as `unconfirmed`.
+
+        `keep` is an archive, in which each conversation is stored durably before its deletion is sent, as with
+        `delete`. The job then keeps pace with the windows of reads with transcripts and of writes. A conversation that
+        cannot be kept, as a locked one, is not deleted and reported as `failed`.
         """
         items = feed(ids)
         target = self._bridge.target.conversations.delete_many(
-            items, concurrency=concurrency, journal=journal, on_progress=relayed(items, on_progress), wait=wait
+            items,
+            concurrency=concurrency,
+            journal=journal,
+            on_progress=relayed(items, on_progress),
+            wait=wait,
+            keep=original(keep),
         )
         return Bulk(self._bridge, target, items)
+
+    def save_to(
+        self,
+        archive: "Archive",
+        *,
+        start_date: datetime | None = None,
+        end_date: datetime | None = None,
+        include_transcripts: bool = True,
+        overlap: timedelta = timedelta(days=7),
+        full: bool = False,
+        on_progress: Callable[[SaveProgress], None] | None = None,
+        wait: bool = True,
+    ) -> SaveResult:
+        """Save conversations in an archive: all of them at first, later what is new and what has changed.
+
+        The dates are those of creation and restrict what is saved. A later run looks at the list without transcripts,
+        as far back as `overlap` before the newest conversation that it knows, or at all of it if `full` is True, and
+        fetches what is new or looks different. The list does not show a change of a transcript alone.
+
+        When the server's window of reads is spent, the run waits for the next one, which may take an hour; with
+        `wait=False` it raises `RateLimitError`. Every page is stored as it comes: after an interruption or an error,
+        call it again, and it goes on. `on_progress` is called after each page, and when a wait begins or ends.
+
+        The server leaves hidden, locked and unfinished conversations out; `gaps` of the result tells where it withholds
+        some. What is gone from the server stays in the archive.
+
+        Raises `ArchiveError`, and `ConfigurationError` for bad settings.
+        """
+        calls = Calls()
+        coroutine = self._bridge.target.conversations.save_to(
+            original(archive),
+            start_date=start_date,
+            end_date=end_date,
+            include_transcripts=include_transcripts,
+            overlap=overlap,
+            full=full,
+            on_progress=relayed(calls, on_progress),
+            wait=wait,
+        )
+        return run_with(self._bridge, coroutine, calls)
+
+    def recreate(
+        self,
+        archive: "Archive",
+        conversation_id: str,
+        *,
+        timeout: Timeout | float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> Recreation:
+        """Make a conversation of an archive's copy of one that is gone; repeating it makes no second one.
+
+        Omi makes it of the transcript, with its times, language, source and place, and then it gets its title. Its id,
+        its summary and all that Omi derives are new; audio and photos are lost, and it is in no folder. `differences`
+        of the result lists what is not as before. It costs a read and two writes. After an error, call it again: it
+        goes on with what was made.
+
+        A language model reads the transcript before the server answers. A client without timeouts of its own waits
+        up to 130 seconds for an attempt and 300 in all.
+
+        Raises `InvalidRequestError` for a conversation that the archive does not have, or has without a transcript;
+        `ConflictError` for one that the server still has; `ArchiveError`; and what `create_from_segments` and `update`
+        raise.
+        """
+        coroutine = self._bridge.target.conversations.recreate(
+            original(archive), conversation_id, timeout=timeout, retry=retry
+        )
+        return self._bridge.run(coroutine)

@@ -66,6 +66,9 @@ _SETTINGS = "tests/unit/test_settings.py::"
 _LIST = "tests/unit/test_list.py::"
 _RESOURCES = "tests/unit/test_resources.py::"
 _BULK = "tests/faults/test_bulk.py::"
+_ARCHIVE = "tests/faults/test_archive.py::"
+_ARCHIVED = "tests/unit/test_archive_store.py::"
+_EXPORTED = "tests/unit/test_archive_export.py::"
 _JOURNAL = "tests/unit/test_journal.py::"
 _REPORTS = "tests/faults/test_field_reports.py::"
 _STRANGER = "tests/faults/test_strange_answers.py::"
@@ -103,7 +106,7 @@ MUTANTS: list[Mutant] = [
         ),
         (
             "pages of known rows taken for hidden ones",
-            "if len(page) < self._size or self._offset >= len(self._seen):",
+            "if len(page) < self.size or self._offset >= len(self._seen):",
             "if True:",
             f"{_LIST}test_bounds {_LIST}test_each_exactly_once",
         ),
@@ -1422,6 +1425,106 @@ MUTANTS: list[Mutant] = [
         ),
     ),
     *_of(
+        "omi_async/archive/pull.py",
+        (
+            "a server's shorter pages taken for gaps",
+            "            self.largest = came",
+            "            pass",
+            f"{_ARCHIVE}test_everything_once_and_then_nothing",
+        ),
+        (
+            "a page that is too much ends the run",
+            "if error.retry_after or not sweep.shorten():",
+            "if True:",
+            f"{_ARCHIVE}test_pages_that_are_too_much",
+        ),
+        (
+            "a run waits for no window",
+            "await windows.opened(self._tell)",
+            "pass",
+            f"{_ARCHIVE}test_at_the_pace_of_the_windows",
+        ),
+    ),
+    *_of(
+        "omi_async/archive/notes.py",
+        (
+            "a gap forgotten by the next run",
+            '"UPDATE gaps SET is_certain = 1 WHERE EXISTS"',
+            '"UPDATE gaps SET is_certain = 0 WHERE EXISTS"',
+            f"{_ARCHIVE}test_gaps",
+        ),
+        (
+            "any server's conversations in one archive",
+            "elif known != server:",
+            "elif False:",
+            f"{_ARCHIVE}test_another_server",
+        ),
+    ),
+    *_of(
+        "omi_async/archive/keep.py",
+        (
+            "deleted without a copy",
+            "        raise failure.with_traceback(None)",
+            "        return",
+            f"{_ARCHIVE}test_kept_before_it_is_deleted",
+        ),
+        (
+            "a copy of an earlier run not believed",
+            "if has_copy and not error.from_intermediary:",
+            "if False:",
+            f"{_ARCHIVE}test_resumed_after_the_deletion",
+        ),
+    ),
+    *_of(
+        "omi_async/archive/export.py",
+        (
+            "an edited note written over",
+            "stamp.view == each.digest and not stamp.is_intact",
+            "False",
+            f"{_EXPORTED}test_an_edited_note",
+        ),
+        (
+            "an edited note not kept",
+            "if home is not None and (stamp is None or not stamp.is_intact):",
+            "if False:",
+            f"{_EXPORTED}test_an_edited_note",
+        ),
+        (
+            "a foreign file written over",
+            "if os.path.lexists(path) and not _is_one_file(home, path):",
+            "if False:",
+            f"{_EXPORTED}test_a_file_of_another",
+        ),
+        (
+            "a formula in a table",
+            "if text.startswith(_FORMULA) else text",
+            "if False else text",
+            f"{_EXPORTED}test_a_table",
+        ),
+    ),
+    *_of(
+        "omi_async/archive/search.py",
+        ("one of the words is enough", '" AND ".join(terms)', '" OR ".join(terms)', f"{_EXPORTED}test_search"),
+    ),
+    *_of(
+        "omi_async/archive/rows.py",
+        (
+            "a row without a transcript in the place of the whole",
+            " or (had_transcript and not document.has_transcript):",
+            ":",
+            f"{_ARCHIVED}test_changes",
+        ),
+    ),
+    *_of(
+        "omi_async/archive/store.py",
+        (
+            "stored in a file that is gone",
+            "or (self._identity() == self._identities)",
+            "or True",
+            f"{_ARCHIVED}test_removed_meanwhile",
+        ),
+    ),
+    *_of(
         "omi_async/journal.py",
         (
             "a cancelled opening leaves the journal open",
@@ -1527,8 +1630,8 @@ MUTANTS: list[Mutant] = [
         "omi_sync/_iterate.py",
         (
             "on_progress called on the loop's thread",
-            "return items.relay(callback)",
-            "return callback",
+            "return lambda value: put(partial(call, value))",
+            "return call",
             f"{_REPORTS}test_on_progress_is_called_on_the_callers_thread",
         ),
         (

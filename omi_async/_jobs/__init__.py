@@ -1,1 +1,1 @@
-"""What a bulk job does: `items` decides what may be sent, and `workers` sends it."""
+"""What a bulk job does: `items` decides what may be sent, `workers` sends it, `windows` says when it is worth it."""

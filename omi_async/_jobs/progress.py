@@ -1,12 +1,11 @@
 """How far a bulk job is, and who is told of it."""
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from ..events import call_watcher
 from ..models.bulk import BulkProgress, BulkStatus
-from ..pacing import Gate
+from .windows import Windows
 
 T = TypeVar("T")
 
@@ -27,15 +26,13 @@ class Tally:
 
     def __init__(
         self,
-        gate: Gate,
+        windows: Windows,
         clock: Callable[[], float],
         total: int | None,
         on_progress: Callable[[BulkProgress], object] | None,
     ) -> None:
         self.counts = dict.fromkeys(BulkStatus, 0)
-        self.waiting_until: datetime | None = None
-        """When the server's window opens again, while the job waits for it."""
-        self._gate = gate
+        self._windows = windows
         self._clock = clock
         self._total = total
         self._on_progress = None if on_progress is None else watcher(on_progress)
@@ -70,22 +67,13 @@ class Tally:
             resumed=self._resumed,
             total=self._total,
             rate=rate,
-            waiting_until=self.waiting_until,
-            estimated_end=None if left is None or not rate else self._estimated_end(left, rate),
+            waiting_until=self._windows.waiting_until,
+            estimated_end=None if left is None or not rate else self._windows.estimated_end(left, rate),
         )
 
-    def _estimated_end(self, left: int, rate: float) -> datetime | None:
-        try:
-            if self.waiting_until is not None and self._gate.limit and self._gate.window:
-                windows = -(-left // self._gate.limit)  # the one that is waited for included
-                return self.waiting_until + timedelta(seconds=max(0, windows - 1) * self._gate.window)
-            end = datetime.now(UTC) + timedelta(hours=left / rate)
-        except OverflowError:  # past the end of the calendar
-            return None
-        return max(end, self.waiting_until or end)
-
     def _rate(self, settled: int) -> float:
-        if self._gate.limit and self._gate.window:
-            return self._gate.limit / self._gate.window * 3600.0
+        rate = self._windows.rate()
+        if rate is not None:
+            return rate
         elapsed = self._clock() - self._began
         return settled / elapsed * 3600.0 if elapsed > 0 else 0.0

@@ -6,13 +6,13 @@ none of them.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 from typing import Generic, TypeVar
 
 from .._wire.pool import running_loop
 from ..errors import (
+    ArchiveError,
     AuthenticationError,
     BulkStoppedError,
     ClientClosedError,
@@ -27,18 +27,12 @@ from ..models.bulk import BulkOutcome, BulkProgress, BulkStatus
 from ..retry import Call, Retrier
 from .items import Intake, Item
 from .progress import Tally
+from .windows import Guard, Windows
 
 R = TypeVar("R")
 
-_UNTOLD_PAUSE = 60.0  # seconds to wait after a 429 that names no time: the shortest window that makes sense
-
-# A sleeping machine stops the timers of an event loop, so a wait for the window looks at the clocks this often.
-_SLICE = 60.0  # seconds
-
-_ROUNDING = timedelta(seconds=2)  # a window that opens no later than this after the announced time is the same one
-
 # Errors that every remaining item would run into as well.
-_FATAL = (RouteNotFoundError, ClientClosedError, EventLoopError, JournalError)
+_FATAL = (RouteNotFoundError, ClientClosedError, EventLoopError, ArchiveError, JournalError)
 
 _KEY_REFUSED = (AuthenticationError, PermissionDeniedError)
 """These too, in the API's own words. Something in between may refuse a single item, for what is in it."""
@@ -66,16 +60,19 @@ class Job(Generic[R]):
         on_progress: Callable[[BulkProgress], object] | None,
         wait: bool,
         is_confirmed: Callable[[R], bool],
+        guard: Guard | None,
     ) -> None:
         self.ready: deque[BulkOutcome[R]] = deque()
         self.pulled = 0
         """Items of the input that have or will have an outcome in this run."""
         self._retrier = retrier
         self._gate = retrier.gate(window)
+        self._guard = guard
+        self._windows = Windows(retrier, (window, *(guard.windows if guard else ())), wait=wait)
         self._intake = intake
         # More would only wait for a connection, and could run out of time there.
         self._concurrency = min(concurrency, retrier.transport.pool.most_at_once)
-        self.tally = Tally(self._gate, retrier.policy.clock, total, on_progress)
+        self.tally = Tally(self._windows, retrier.policy.clock, total, on_progress)
         self._is_confirmed = is_confirmed
         self._wait = wait
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -356,26 +353,11 @@ class Job(Generic[R]):
 
     async def _window_open(self) -> bool:
         """Wait until a request is worth sending, telling until when; False if the job is stopped instead."""
-        while self._is_going_on() and (seconds := self._gate.closed_for()):
-            if not self._wait:
-                stopped = RateLimitError(
-                    "the server's window is closed.", outcome="not_applied", status=429, retry_after=seconds
-                )
-                stopped.limit = self._gate.limit
-                self._stop(stopped)
-                break
-            until = datetime.now(UTC) + timedelta(seconds=seconds)
-            if self.tally.waiting_until is None or until > self.tally.waiting_until + _ROUNDING:
-                self.tally.waiting_until = until
-                self.tally.tell()
-            await self._pause(min(seconds, _SLICE))
-        if self.tally.waiting_until is not None:
-            self.tally.waiting_until = None
-            self.tally.tell()
-        return self._is_going_on()
-
-    def _pause(self, seconds: float) -> Awaitable[None]:
-        return self._retrier.transport.pause(self._retrier.policy.sleep, seconds)
+        try:
+            return await self._windows.opened(self.tally.tell, self._is_going_on)
+        except RateLimitError as stopped:
+            self._stop(stopped)
+        return False
 
     async def _settle(self, item: Item) -> None:
         """See one item through to its outcome, and have the next one of its id, if any, sent after it."""
@@ -397,9 +379,16 @@ class Job(Generic[R]):
         call: Call[R] | None = None
         done: BulkOutcome[R] | None = None
         try:
+            refusal = await self._refusal(item)
+            if isinstance(refusal, RateLimitError) and self._wait:
+                self._windows.refused(refusal)
+                self._held_back.append(item)
+                return None, False
             await self._intake.intend(item)
             if isinstance(item.request, Exception):
                 return BulkOutcome(id=item.id, status=BulkStatus.FAILED, error=item.request), True
+            if refusal is not None:
+                return await self._failed(item, refusal)
             # Asked last of all: others may have spent the window since, and nothing comes between this and the sending.
             if not (self._wait and self._gate.closed_for()):
                 call = self._retrier.prepare(item.request, maybe_applied=item.maybe_applied)
@@ -421,8 +410,20 @@ class Job(Generic[R]):
             return done, done is not None
         return await self._failed(item, failure)
 
+    async def _refusal(self, item: Item) -> OmiError | None:
+        """Why the guard does not let the item be sent, if it does not."""
+        try:
+            if self._guard is not None and not isinstance(item.request, Exception):
+                self._windows.check()  # others may have spent one since
+                await self._guard.prepare(item.id)
+        except OmiError as failure:
+            return failure
+        return None
+
     def _succeeded(self, item: Item, call: Call[R], result: R) -> BulkOutcome[R]:
         self._blocked = 0
+        if self._guard is not None:
+            self._guard.done(item.id)
         status = BulkStatus.DONE if self._is_confirmed(result) else BulkStatus.UNCONFIRMED
         return BulkOutcome(id=item.id, status=status, result=result, attempts=item.attempts + call.attempts)
 
@@ -473,8 +474,7 @@ class Job(Generic[R]):
 
     async def _postpone(self, item: Item, failure: RateLimitError | None) -> None:
         if failure is not None:
-            if failure.retry_after is None:
-                self._gate.refuse(_UNTOLD_PAUSE)
+            self._windows.refused(failure)
             item = item._replace(
                 maybe_applied=failure.outcome == "unknown", attempts=item.attempts + failure.attempts, failure=failure
             )

@@ -24,7 +24,7 @@ class Value:
         return f"{type(self).__qualname__.rpartition('.')[2]}({', '.join(shown)})"
 
     def __eq__(self, other: object) -> bool:
-        if other.__class__ is not self.__class__:
+        if not isinstance(other, Value) or type(other) is not type(self):
             return NotImplemented
         return self._compared() == other._compared()
 

@@ -5,8 +5,8 @@ import os
 import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
-from typing import Any, Literal
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
@@ -17,6 +17,7 @@ from .._protocol.arguments import refused
 from .._protocol.collection import Collection, Page, value
 from .._protocol.request import Request, builder
 from ..bulk import AsyncBulk, start
+from ..models.archive import Recreation, SaveProgress, SaveResult
 from ..models.bulk import BulkProgress
 from ..models.conversations import (
     Category,
@@ -30,6 +31,10 @@ from ..models.shared import Deletion, Model
 from ..pacing import windows
 from ..paging import AsyncListing, ByTime
 from ..retry import Retrier, RetryPolicy, Timeout
+
+if TYPE_CHECKING:
+    from ..archive.keep import Keeper
+    from ..archive.store import Archive
 
 _CONVERSATIONS = Collection("conversations", "/v1/dev/user/conversations", "Conversation", Conversation)
 
@@ -369,18 +374,29 @@ class AsyncConversations:
         *,
         timeout: Timeout | float | None = None,
         retry: RetryPolicy | None = None,
+        keep: "Archive | None" = None,
     ) -> Deletion:
         """Delete a conversation for good. To hide it instead, update it with `discarded=True`.
 
         This cannot be undone. Memories, action items and audio that came from the conversation stay. If an attempt
         went unanswered and the next one found nothing, the conversation is gone and `Deletion.confirmed` is False.
 
+        `keep` is an archive: the conversation is first fetched with its transcript and stored there, durably. What
+        cannot be fetched or stored is not deleted, and the error says why. `recreate` makes a conversation of the copy.
+
         Raises `NotFoundError` if no attempt before can have removed it, and `PaymentRequiredError` for a locked
         conversation.
 
         Source: https://docs.omi.me (deleteConversation) and observed behaviour.
         """
-        return await self._retrier.call(delete_conversation(conversation_id), timeout, retry)
+        request = delete_conversation(conversation_id)
+        if keep is None or isinstance(request, Exception):
+            return await self._retrier.call(request, timeout, retry)
+        keeper = self._keeper(keep)
+        await keeper.prepare(conversation_id)
+        deletion = await self._retrier.call(request, timeout, retry)
+        keeper.done(conversation_id)
+        return deletion
 
     async def get(
         self,
@@ -587,12 +603,17 @@ class AsyncConversations:
         journal: str | os.PathLike[str] | None = None,
         on_progress: Callable[[BulkProgress], None] | None = None,
         wait: bool = True,
+        keep: "Archive | None" = None,
     ) -> AsyncBulk[Deletion]:
         """Delete many conversations for good, each as `delete` would, and report each one as it completes.
 
         This cannot be undone; `update_many` with `discarded=True` hides them instead. Arguments, pacing, journal and
         errors are those of `update_many`. An id whose deletion an earlier run may have carried out, and which is not
         found any more, is reported as `unconfirmed`.
+
+        `keep` is an archive, in which each conversation is stored durably before its deletion is sent, as with
+        `delete`. The job then keeps pace with the windows of reads with transcripts and of writes. A conversation that
+        cannot be kept, as a locked one, is not deleted and reported as `failed`.
         """
         return start(
             self._retrier,
@@ -605,4 +626,82 @@ class AsyncConversations:
             journal=journal,
             on_progress=on_progress,
             wait=wait,
+            guard=None if keep is None else self._keeper(keep),
         )
+
+    async def save_to(
+        self,
+        archive: "Archive",
+        *,
+        start_date: datetime | None = None,
+        end_date: datetime | None = None,
+        include_transcripts: bool = True,
+        overlap: timedelta = timedelta(days=7),
+        full: bool = False,
+        on_progress: Callable[[SaveProgress], None] | None = None,
+        wait: bool = True,
+    ) -> SaveResult:
+        """Save conversations in an archive: all of them at first, later what is new and what has changed.
+
+        The dates are those of creation and restrict what is saved. A later run looks at the list without transcripts,
+        as far back as `overlap` before the newest conversation that it knows, or at all of it if `full` is True, and
+        fetches what is new or looks different. The list does not show a change of a transcript alone.
+
+        When the server's window of reads is spent, the run waits for the next one, which may take an hour; with
+        `wait=False` it raises `RateLimitError`. Every page is stored as it comes: after an interruption or an error,
+        call it again, and it goes on. `on_progress` is called after each page, and when a wait begins or ends.
+
+        The server leaves hidden, locked and unfinished conversations out; `gaps` of the result tells where it withholds
+        some. What is gone from the server stays in the archive.
+
+        Raises `ArchiveError`, and `ConfigurationError` for bad settings.
+        """
+        pull = load("omi_async.archive.pull")
+        result: SaveResult = await pull.save(
+            self._retrier,
+            archive,
+            self._documents(),
+            start_date=start_date,
+            end_date=end_date,
+            include_transcripts=include_transcripts,
+            overlap=overlap,
+            full=full,
+            on_progress=on_progress,
+            wait=wait,
+        )
+        return result
+
+    async def recreate(
+        self,
+        archive: "Archive",
+        conversation_id: str,
+        *,
+        timeout: Timeout | float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> Recreation:
+        """Make a conversation of an archive's copy of one that is gone; repeating it makes no second one.
+
+        Omi makes it of the transcript, with its times, language, source and place, and then it gets its title. Its id,
+        its summary and all that Omi derives are new; audio and photos are lost, and it is in no folder. `differences`
+        of the result lists what is not as before. It costs a read and two writes. After an error, call it again: it
+        goes on with what was made.
+
+        A language model reads the transcript before the server answers. A client without timeouts of its own waits
+        up to 130 seconds for an attempt and 300 in all.
+
+        Raises `InvalidRequestError` for a conversation that the archive does not have, or has without a transcript;
+        `ConflictError` for one that the server still has; `ArchiveError`; and what `create_from_segments` and `update`
+        raise.
+        """
+        room = load("omi_async.archive.recreate")
+        requests = room.Requests(get_conversation, create_conversation_from_segments, update_conversation)
+        result: Recreation = await room.recreate(self._retrier, archive, conversation_id, requests, timeout, retry)
+        return result
+
+    def _documents(self) -> Any:
+        return load("omi_async.archive.documents").Source(_page, get_conversation)
+
+    def _keeper(self, archive: "Archive") -> "Keeper":
+        room = load("omi_async.archive.keep")
+        keeper: Keeper = room.Keeper(self._retrier, archive, self._documents(), _TRANSCRIPT_WINDOWS)
+        return keeper

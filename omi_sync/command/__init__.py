@@ -1,9 +1,13 @@
-"""The command for people: `omi-conversations` lists and shows conversations, renames, hides, restores and deletes them.
+"""The command for people: `omi-conversations` lists and shows conversations, renames, hides, restores and deletes them,
+and saves them in an archive, out of which it searches, exports and recreates them.
 
     tree        what may be typed; click reads it
     items       the conversations, out of arguments, a file or standard input, checked before anything is sent
     run         the job, from the first request to the last word about it
     reading     list and get
+    saving      save
+    archives    search, export and status
+    recreating  recreate
     interrupts  what Ctrl-C, SIGTERM and SIGHUP do to a job
     client      the server that was asked for, and a client for it
     words       names, exit codes, and errors in plain English

@@ -7,8 +7,9 @@ from typing import Any
 
 import attrs
 
-from omi_async import BulkProgress, BulkStatus, BulkStoppedError, JournalError, OmiError, RateLimitError
+from omi_async import ArchiveError, BulkProgress, BulkStatus, BulkStoppedError, JournalError, OmiError, RateLimitError
 
+from ..archive import Archive
 from . import voices
 from .client import connect, server
 from .interrupts import Interrupts, Job
@@ -26,6 +27,7 @@ from .words import (
     Problem,
     count,
     exit_code,
+    one_line,
     usage,
     why_stopped,
     worth_another_run,
@@ -50,6 +52,7 @@ class Options:
     proxy: str | None
     no_wait: bool
     yes: bool = False
+    keep: str | None = None
 
 
 def perform(
@@ -68,6 +71,8 @@ def perform(
             where = server(sandbox=options.sandbox, base_url=options.base_url, proxy=options.proxy)
             if options.sandbox and options.journal is not None:
                 raise usage("--sandbox takes no --journal: its server and all that is done there end with the command.")
+            if options.sandbox and options.keep is not None:
+                raise usage("--sandbox takes no --keep: an archive belongs to a server, and this one ends.")
             items = gather(action, options.source, ids, conversation_id, title)
             if options.dry_run:
                 return _rehearse(action, items, where, voice)
@@ -102,14 +107,14 @@ def _confirm(items: Sequence[Item], where: str, options: Options) -> None:
     them = "it" if len(items) == 1 else "them"
     refused = (
         f"Deleting {count(len(items))} cannot be undone, and there is no terminal to ask on. "
-        f"Nothing was sent. Give --yes if you are sure, or hide {them} instead."
+        f"Nothing was sent. Give --yes if you are sure, {_with_copy(options.keep)}or hide {them} instead."
     )
     if options.as_json:
         raise Problem(USAGE, "NotConfirmed", refused.replace("there is no terminal to ask on", "--json does not ask"))
     question = (
         f"This deletes {count(len(items))} for good: {names}.\n"
         f"The server is {where}.\n"
-        f"It cannot be undone. To keep {them} and only have {them} out of sight: {NAME} hide\n"
+        f"{_ways_back(them, options.keep)}\n"
         f"Delete {them} for good? [y/N] "
     )
     answer = ask(question, on_terminal=options.source == "-")
@@ -117,6 +122,19 @@ def _confirm(items: Sequence[Item], where: str, options: Options) -> None:
         raise Problem(USAGE, "NotConfirmed", refused)
     if answer.strip().lower() not in ("y", "yes"):
         raise Problem(USAGE, "NotConfirmed", "Nothing was deleted.")
+
+
+def _with_copy(keep: str | None) -> str:
+    return "with --keep FILE to have a copy first, " if keep is None else ""
+
+
+def _ways_back(them: str, keep: str | None) -> str:
+    if keep is not None:
+        return f"Each is first stored in {one_line(keep)}, with its transcript. Audio and photos are lost."
+    return (
+        f"It cannot be undone. To have a copy of {them} first: --keep FILE\n"
+        f"To keep {them} and only have {them} out of sight: {NAME} hide"
+    )
 
 
 class _Run:
@@ -163,6 +181,8 @@ class _Run:
                 "on_progress": self._watch,
                 "wait": not options.no_wait,
             }
+            if options.keep is not None:
+                settings["keep"] = stack.enter_context(Archive(options.keep))
             job: Job = (
                 client.conversations.delete_many([item.id for item in self._items], **settings)
                 if self._action.name == "delete"
@@ -219,7 +239,7 @@ class _Run:
         reason = self._stopped_by
         self._voice.end()
         if reason is not None:
-            way_on = "" if isinstance(reason, JournalError) else self._way_on()
+            way_on = "" if isinstance(reason, (ArchiveError, JournalError)) else self._way_on()
             self._voice.error(type(reason).__name__, f"Stopped: {why_stopped(reason)}{way_on}")
         elif left > 0 and self._interrupts.asked:
             self._voice.error("Interrupted", f"Stopped as you asked.{self._under_way(left)}{self._way_on()}")

@@ -10,11 +10,15 @@ import click
 
 from omi_async import Category, __version__
 
+from .archives import export, show_matches, show_status
+from .archives import read as read_archive
 from .reading import read, show_list, show_one
+from .recreating import recreate
 from .run import perform
+from .saving import save
 from .streams import OutputLost, write
 from .voices import Json, Lines
-from .words import GET, LIST, NAME, OK, SERVER, USAGE, WRITES, Action, shown
+from .words import EXPORT, GET, LIST, NAME, OK, RECREATE, SAVE, SEARCH, SERVER, STATUS, USAGE, WRITES, Action, shown
 
 _ID_SOURCES = "ID... are conversation ids. With --from FILE they are read from a file, one a line."
 _TITLE_SOURCES = "Renames one conversation, or with --from FILE those of a CSV file with the columns id,title."
@@ -58,7 +62,8 @@ def _misused(error: click.ClickException, *, as_json: bool) -> int:
 
 def _group(given: Sequence[str]) -> click.Group:
     group = click.Group(
-        help="List, show, rename, hide, restore and delete Omi conversations. The API key is taken from OMI_API_KEY.",
+        help="List, show, rename, hide, restore and delete Omi conversations; save them in an archive, search and "
+        "export that, and recreate what is in it. The API key is taken from OMI_API_KEY.",
         epilog="Exit codes: 0 all done, 1 usage or refused, 2 key refused, 3 server, connection or output failed, or "
         "outcome unknown, 4 window spent, 5 not found, 129 stopped by SIGHUP, 130 by Ctrl-C, 143 by SIGTERM.",
         no_args_is_help=False,  # a missing command is an error of one line, not a whole page
@@ -67,6 +72,8 @@ def _group(given: Sequence[str]) -> click.Group:
     click.version_option(__version__, prog_name=NAME)(group)
     group.add_command(_list())
     group.add_command(_get())
+    for command in (_save(), _search(), _export(), _status(), _recreate()):
+        group.add_command(command)
     for action in WRITES:
         group.add_command(_write(action, given))
     return group
@@ -167,7 +174,7 @@ def _write(action: Action, given: Sequence[str]) -> click.Command:
         ),
         click.Option(["--no-wait"], is_flag=True, help="Stop when the server's window is spent; do not wait."),
         click.Option(["--dry-run"], is_flag=True, help="Say what would be done and send nothing."),
-        *([confirming] if action.name == "delete" else []),
+        *([_keep(), confirming] if action.name == "delete" else []),
         _json("One JSON object for each outcome, for programs."),
         *_server(),
     ]
@@ -177,6 +184,110 @@ def _write(action: Action, given: Sequence[str]) -> click.Command:
         callback=functools.partial(perform, action, given),
         help=f"{action.help}\n\n{_TITLE_SOURCES if renames else _ID_SOURCES} {_SKIPPED}",
         short_help=action.help.split(".")[0].split(";")[0],
+    )
+
+
+def _keep() -> click.Option:
+    text = "First store each conversation with its transcript in this archive, which is made if it is not there."
+    return click.Option(["--keep"], metavar="FILE", callback=_named, help=text)
+
+
+def _save() -> click.Command:
+    return click.Command(
+        SAVE.name,
+        params=[
+            _archive(),
+            click.Option(
+                ["--every"],
+                type=click.FloatRange(0, min_open=True),
+                metavar="MINUTES",
+                help="Go on until stopped, and save again so many minutes after each time.",
+            ),
+            click.Option(["--full"], is_flag=True, help="Look for changes in all conversations."),
+            click.Option(["--no-wait"], is_flag=True, help="Stop when the server's window is spent; do not wait."),
+            _json("One JSON object a line, for programs."),
+            *_server(),
+        ],
+        callback=save,
+        help=f"{SAVE.help} At first all of them, with their transcripts; later what is new and what has changed. One "
+        "that was stopped goes on where it was.",
+        short_help="Save conversations in an archive",
+    )
+
+
+def _search() -> click.Command:
+    return click.Command(
+        SEARCH.name,
+        params=[
+            click.Argument(["words"], nargs=-1, required=True, metavar="WORDS..."),
+            _archive(),
+            click.Option(
+                ["--limit"], type=click.IntRange(1, 1000), default=20, show_default=True, help="At most so many."
+            ),
+            _json("A JSON object a line, with everything known."),
+        ],
+        callback=functools.partial(read_archive, SEARCH, show_matches),
+        help=f"{SEARCH.help} Finds the conversations in which all the words are, with the line that matches best. "
+        "'\"in quotes\"' words follow each other, 'begin*' stands for all words that begin so.",
+        short_help="Search the archive",
+    )
+
+
+def _export() -> click.Command:
+    return click.Command(
+        EXPORT.name,
+        params=[
+            click.Option(
+                ["--format", "form"],
+                type=click.Choice(["markdown", "jsonl", "csv"]),
+                required=True,
+                help="Notes, JSON documents, or a table.",
+            ),
+            click.Option(
+                ["--to"], metavar="DIR", callback=_named, help="The folder to write to; without it, standard output."
+            ),
+            click.Option(["--timezone"], metavar="NAME", help="Of days and times, as Europe/Lisbon; local by default."),
+            _archive(),
+            _json("One JSON object a line, for programs."),
+        ],
+        callback=functools.partial(read_archive, EXPORT, export),
+        help=f"{EXPORT.help} Markdown writes only what has changed, and leaves alone what you have edited.",
+        short_help="Export the archive to files",
+    )
+
+
+def _status() -> click.Command:
+    return click.Command(
+        STATUS.name,
+        params=[_archive(), _json("A JSON object.")],
+        callback=functools.partial(read_archive, STATUS, show_status),
+        help=STATUS.help,
+        short_help="Say what is in the archive",
+    )
+
+
+def _archive() -> click.Option:
+    return click.Option(
+        ["--archive"],
+        metavar="FILE",
+        callback=_named,
+        help="The archive, instead of OMI_ARCHIVE or omi-archive.db in your home directory.",
+    )
+
+
+def _recreate() -> click.Command:
+    return click.Command(
+        RECREATE.name,
+        params=[
+            click.Argument(["ids"], nargs=-1, required=True, metavar="ID..."),
+            _archive(),
+            _json("One JSON object for each conversation, for programs."),
+            *_server(),
+        ],
+        callback=functools.partial(read, RECREATE, recreate),
+        help=f"{RECREATE.help} ID... are the ids that they had. Omi makes new conversations of the transcripts, and "
+        "they get their titles; the command says what is not as before. Repeating it makes no second ones.",
+        short_help="Make conversations of copies in an archive",
     )
 
 

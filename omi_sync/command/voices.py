@@ -7,13 +7,14 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Self, TextIO, TypeAlias
 
-from omi_async import BulkOutcome, BulkProgress, BulkStatus, Conversation, Deletion
+from omi_async import BulkOutcome, BulkProgress, BulkStatus, Conversation, Deletion, ExportProgress, SaveProgress
 
 from .items import Item
 from .streams import write, write_from_signal
 from .words import STOPPING, Action, next_step, one_line, outlook, shown, why
 
 Outcome: TypeAlias = BulkOutcome[Conversation] | BulkOutcome[Deletion]
+Progress: TypeAlias = BulkProgress | SaveProgress | ExportProgress
 
 
 def choose(action: Action, *, as_json: bool, dry_run: bool) -> "Lines":
@@ -23,6 +24,20 @@ def choose(action: Action, *, as_json: bool, dry_run: bool) -> "Lines":
     if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not dry_run:
         return Bar(action)
     return Lines(action)
+
+
+def _standing(progress: Progress) -> tuple[int, int | None, dict[str, int]]:
+    """How much is done, of how much, and what became of it."""
+    match progress:
+        case BulkProgress():
+            counts = {status.value: getattr(progress, status.value) for status in BulkStatus}
+            return progress.settled, progress.total, counts
+        case SaveProgress():
+            counts = {"saved": progress.saved, "unchanged": progress.unchanged}
+            done = progress.saved + progress.unchanged
+            return done, None if progress.total is None else max(done, progress.total), counts
+        case ExportProgress():
+            return progress.exported, progress.total, {}
 
 
 class Lines:
@@ -39,8 +54,8 @@ class Lines:
     def __exit__(self, *_: object) -> None:
         self.end()
 
-    def begin(self, total: int) -> None:
-        """The job begins."""
+    def begin(self, total: int | None) -> None:
+        """The job begins; None if it is not known yet how much it is."""
 
     def end(self) -> None:
         """The job has ended. A second call does nothing."""
@@ -89,17 +104,23 @@ class Lines:
         to = "" if item.title is None else f" to {one_line(item.title.strip())}"
         write(sys.stdout, f"would {self._action.name} {item.id}{to}")
 
-    def progress(self, progress: BulkProgress) -> None:
+    def entry(self, word: str, name: str, value: str) -> None:  # noqa: ARG002 - the name is for programs
+        """A fact of the report: a word, and what it is said of."""
+        self._done(word, one_line(value))
+
+    def progress(self, progress: Progress) -> None:
         """Where the job stands, after each item and when a wait begins. Called on the client's thread."""
-        if progress.waiting_until is None:
+        if isinstance(progress, ExportProgress) or progress.waiting_until is None:
             self._waiting = False
         elif not self._waiting:
             self._waiting = True
             self.waiting(progress)
 
-    def waiting(self, progress: BulkProgress) -> None:
+    def waiting(self, progress: BulkProgress | SaveProgress) -> None:
         """A wait for the window begins."""
-        self.notice(f"{progress.settled} of {progress.total} settled. {outlook(progress)}")
+        done, total, _ = _standing(progress)
+        word = "settled" if isinstance(progress, BulkProgress) else "saved"
+        self.notice(f"{done}{'' if total is None else f' of {total}'} {word}. {outlook(progress)}")
 
     def stopping(self) -> None:
         """The job is asked to stop. Called by a signal, between any two steps."""
@@ -142,9 +163,13 @@ class Json(Lines):
             values["title"] = item.title.strip()
         self.put(sys.stdout, **values)
 
-    def waiting(self, progress: BulkProgress) -> None:
+    def entry(self, word: str, name: str, value: str) -> None:
+        self.put(self._output, **{name: value, "action": self._action.name, "status": word})
+
+    def waiting(self, progress: BulkProgress | SaveProgress) -> None:
         until = progress.waiting_until and progress.waiting_until.isoformat(timespec="seconds")
-        self.put(sys.stderr, waiting_until=until, settled=progress.settled, total=progress.total)
+        done, total, _ = _standing(progress)
+        self.put(sys.stderr, waiting_until=until, settled=done, total=total)
 
     def stopping(self) -> None:
         write_from_signal(json.dumps({"notice": STOPPING}))
@@ -168,7 +193,7 @@ class Bar(Lines):
         self._update: Callable[..., None] | None = None
         self._outlook = ""
 
-    def begin(self, total: int) -> None:
+    def begin(self, total: int | None) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
         from rich.text import Text
 
@@ -219,13 +244,13 @@ class Bar(Lines):
 
         self._print(Text.assemble((f"{word:<8}", style), " ", text))
 
-    def progress(self, progress: BulkProgress) -> None:
-        counts = {status.value: getattr(progress, status.value) for status in BulkStatus}
+    def progress(self, progress: Progress) -> None:
+        done, total, counts = _standing(progress)
         text = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-        if not self._outlook.startswith(STOPPING):
+        if not isinstance(progress, ExportProgress) and not self._outlook.startswith(STOPPING):
             self._outlook = outlook(progress)
         if self._update is not None:
-            self._update(completed=progress.settled, counts=text)
+            self._update(completed=done, total=total, counts=text)
 
     def stopping(self) -> None:
         self._outlook = STOPPING  # the next drawing of the bar, which is soon, shows it

@@ -15,6 +15,7 @@ from omi_async import (
     PermissionDeniedError,
     RateLimitError,
     ResponseError,
+    SaveProgress,
     ServerError,
     TransportError,
 )
@@ -50,6 +51,11 @@ class Action:
 
 LIST = Action("list", "Listing", "listed", "List conversations, the newest first.")
 GET = Action("get", "Fetching", "fetched", "Show one conversation, a hidden one too.")
+SAVE = Action("save", "Saving", "saved", "Save conversations in an archive on this machine.")
+SEARCH = Action("search", "Searching", "found", "Search the archive, without the network.")
+EXPORT = Action("export", "Exporting", "exported", "Export the archive to files, without the network.")
+STATUS = Action("status", "Counting", "counted", "Say what is in the archive, without the network.")
+RECREATE = Action("recreate", "Recreating", "recreated", "Make conversations of the copies in an archive.")
 
 WRITES = (
     Action("rename", "Renaming", "renamed", "Give conversations new titles."),
@@ -123,6 +129,9 @@ def next_step(error: OmiError | TypeError, action: Action) -> str:
         if action.name == "delete":
             return "It may or may not have been deleted; if it was, another run will not find it any more."
         return f"It may or may not have been {action.done}; to {action.name} it again does no harm."
+    if action.name == "delete" and isinstance(error, OmiError) and error.operation == "conversations.get":
+        locked = ", or it is locked" if isinstance(error, NotFoundError) else ""
+        return f"No copy of it could be kept{locked}, so it was not deleted."
     step = " Check the id." if isinstance(error, NotFoundError) else ""
     return f"Nothing was changed.{step}"
 
@@ -144,7 +153,7 @@ def why_stopped(error: OmiError) -> str:
 # Times, numbers and text
 
 
-def outlook(progress: BulkProgress) -> str:
+def outlook(progress: BulkProgress | SaveProgress) -> str:
     """When the window reopens and when all is done, as far as either is known and worth a word."""
     end, reopens = progress.estimated_end, progress.waiting_until
     if reopens is not None:

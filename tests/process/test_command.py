@@ -10,11 +10,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from omi_async.sandbox import SandboxConversation
 from omi_sync import Sandbox
+from tests.support.archives import conversations
 from tests.support.raw import Exchange, RawServer, answer, in_thread, success
 from tests.support.subprocesses import LIMIT, ROOT, Result, wait_until
 
@@ -551,6 +553,69 @@ def test_stopped_while_waiting(tmp_path: Path, *, as_json: bool) -> None:
         assert len(IDS) == sum(request.status == 200 for request in sandbox.requests)
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_save_is_stopped(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    """A save that waits for the window ends at once at a signal; the next one goes on where it stopped."""
+    now = Now()
+    with Sandbox(conversations(700), transcript_limit=3, clock=now) as sandbox:
+        run = Run(tmp_path, sandbox.url, "save", "--archive", "a.db")
+        wait_until(lambda: "window reopens at" in run.err)
+        run.process.send_signal(number)
+        assert code == run.code()
+        assert "Stopped. What was saved is kept; the same command goes on from there.\n" in run.err
+        status = Run(tmp_path, sandbox.url, "status", "--archive", "a.db")
+        assert 0 == status.code()
+        (count,) = map(int, re.findall("^conversations: ([0-9]+)$", status.out, re.M))
+        assert 400 <= count < 700
+        assert "last saved: never to the end\n" in status.out
+        now.passed = 3600.0
+        again = Run(tmp_path, sandbox.url, "save", "--archive", "a.db", "--json")
+        assert 0 == again.code()
+        assert 700 - count == json.loads(again.err.splitlines()[-1])["summary"]["new"]
+
+
+def test_a_service_is_stopped(tmp_path: Path) -> None:
+    """Between two saves everything is done: a service that is stopped there ends well."""
+    with small_sandbox() as sandbox:
+        run = Run(tmp_path, sandbox.url, "save", "--archive", "a.db", "--every", "60")
+        wait_until(lambda: "The next time is at" in run.err)
+        run.process.send_signal(signal.SIGTERM)
+        assert 0 == run.code()
+
+
+def test_bar_of_save(tmp_path: Path) -> None:
+    """On a terminal saving has a bar, which tells when the window reopens."""
+    with Sandbox(conversations(450), transcript_limit=2) as sandbox:
+        terminal = Terminal(tmp_path, sandbox.url, "save", "--archive", "a.db")
+        terminal.expect("window reopens at ")
+        terminal.type("\x03")
+        assert 130 == terminal.code()
+    assert re.search("[0-9]{3} saved", terminal.shown)
+    assert "\x1b[?25h" in terminal.shown  # the cursor is there again
+
+
+def test_export_without_a_reader(tmp_path: Path) -> None:
+    """An export to a pipe ends quietly when its reader has left, and with 3 when the disk is full."""
+    with small_sandbox() as sandbox:
+        assert 0 == Run(tmp_path, sandbox.url, "save", "--archive", "a.db").code()
+        reading, writing = os.pipe()
+        os.close(reading)
+        with os.fdopen(writing, "wb") as pipe:
+            assert (0, b"") == export_to(pipe, tmp_path, sandbox.url)
+        if Path("/dev/full").exists():
+            with open("/dev/full", "wb") as full:
+                code, err = export_to(full, tmp_path, sandbox.url)
+            assert (3, True) == (code, b"standard output takes no more" in err)
+
+
+def export_to(output: IO[bytes], directory: Path, url: str) -> tuple[int, bytes]:
+    command = [*COMMAND, "export", "--format", "jsonl", "--archive", "a.db"]
+    done = subprocess.run(
+        command, cwd=directory, env=environment(url), stdout=output, stderr=subprocess.PIPE, timeout=LIMIT, check=False
+    )
+    return done.returncode, done.stderr
+
+
 # On a terminal
 
 
@@ -568,7 +633,7 @@ def test_stopped_while_waiting(tmp_path: Path, *, as_json: bool) -> None:
 @pytest.mark.parametrize("piped", [False, True])
 @pytest.mark.scenario(314)
 def test_confirmation(tmp_path: Path, keys: str, code: int, text: str, *, piped: bool) -> None:
-    """Before it deletes, the command asks on the terminal, shows how many and a few of them, and recommends to hide."""
+    """Before it deletes, the command asks on the terminal, shows how many and a few of them, and recommends a copy."""
     with small_sandbox() as sandbox:
         if piped:
             terminal = Terminal(tmp_path, sandbox.url, "delete", "--from", "-", piped="\n".join(IDS))
@@ -576,6 +641,7 @@ def test_confirmation(tmp_path: Path, keys: str, code: int, text: str, *, piped:
             terminal = Terminal(tmp_path, sandbox.url, "delete", *IDS)
         terminal.expect("[y/N] ")
         assert "This deletes 6 conversations for good: conv_1, conv_2, conv_3 and 3 more." in terminal.shown
+        assert "--keep FILE" in terminal.shown
         assert "omi-conversations hide" in terminal.shown
         assert f"The server is {sandbox.url.partition('//')[2]}.\n" in terminal.shown
         assert [] == sandbox.requests

@@ -13,6 +13,7 @@ from omi_async import (
     ActionItem,
     ActionItemUpdate,
     ApiKey,
+    ArchivedConversation,
     AsyncBulk,
     AsyncConversations,
     AsyncListing,
@@ -46,9 +47,11 @@ from omi_async import (
     RateLimitError,
     RateWindow,
     RawResponse,
+    Recreation,
     RequestTimeoutError,
     ResponseError,
     RetryPolicy,
+    SaveResult,
     StatusError,
     Timeout,
     TranscriptSegment,
@@ -57,6 +60,7 @@ from omi_async import (
     from_dict,
     to_dict,
 )
+from omi_async.archive import Archive
 
 
 class OwnClient(AsyncOmiClient):
@@ -141,6 +145,15 @@ async def creates(omi: AsyncOmiClient, now: datetime, place: Geolocation) -> Non
         await omi.conversations.create_from_segments(segments, client_session_id="s", timeout=200), CreatedConversation
     )
     assert_type(await omi.conversations.create_from_segments(iter(segments), source="phone"), CreatedConversation)
+
+
+async def archives(omi: AsyncOmiClient, archive: Archive, now: datetime) -> None:
+    assert_type(await omi.conversations.save_to(archive, start_date=now, full=True, on_progress=print), SaveResult)
+    assert_type(await omi.conversations.delete("conv_1", keep=archive), Deletion)
+    assert_type(omi.conversations.delete_many(["conv_1"], keep=archive), AsyncBulk[Deletion])
+    assert_type(await omi.conversations.recreate(archive, "conv_1", timeout=200), Recreation)
+    assert_type(await archive.get("conv_1"), ArchivedConversation | None)
+    assert_type(await archive.count(), int)
 
 
 async def others(omi: AsyncOmiClient, now: datetime, token: str) -> None:

@@ -11,6 +11,8 @@ from omi_sync import (
     ActionItem,
     ActionItemUpdate,
     ApiKey,
+    Archive,
+    ArchivedConversation,
     AttemptEnded,
     Bulk,
     BulkOutcome,
@@ -44,9 +46,11 @@ from omi_sync import (
     RateLimitError,
     RateWindow,
     RawResponse,
+    Recreation,
     RequestTimeoutError,
     ResponseError,
     RetryPolicy,
+    SaveResult,
     StatusError,
     Timeout,
     TranscriptSegment,
@@ -136,6 +140,15 @@ def creates(omi: OmiClient, now: datetime, place: Geolocation) -> None:
         omi.conversations.create_from_segments(segments, client_session_id="s", timeout=200), CreatedConversation
     )
     assert_type(omi.conversations.create_from_segments(iter(segments), source="phone"), CreatedConversation)
+
+
+def archives(omi: OmiClient, archive: Archive, now: datetime) -> None:
+    assert_type(omi.conversations.save_to(archive, start_date=now, full=True, on_progress=print), SaveResult)
+    assert_type(omi.conversations.delete("conv_1", keep=archive), Deletion)
+    assert_type(omi.conversations.delete_many(["conv_1"], keep=archive), Bulk[Deletion])
+    assert_type(omi.conversations.recreate(archive, "conv_1", timeout=200), Recreation)
+    assert_type(archive.get("conv_1"), ArchivedConversation | None)
+    assert_type(archive.count(), int)
 
 
 def others(omi: OmiClient, now: datetime, token: str) -> None:

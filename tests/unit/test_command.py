@@ -3,6 +3,7 @@
 import errno
 import io
 import json
+import re
 import sys
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ import pytest
 
 from omi_async import BulkProgress
 from omi_async.sandbox import SandboxConversation
-from omi_sync import OmiClient, Sandbox
+from omi_sync import Archive, OmiClient, Sandbox
 from omi_sync.command import client, main, streams, words
 from tests.support.sides import KEY
 
@@ -65,6 +66,45 @@ def say(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 
 # What is done
+
+
+def test_delete_with_a_copy(say: Say, sandbox: Sandbox, tmp_path: Path) -> None:
+    """With --keep each conversation is in the archive before it is deleted; what cannot be kept is not deleted."""
+    sandbox.conversations["conv_design"].locked = True
+    archive = str(tmp_path / "kept.db")
+    said = say("delete", "conv_noise", "conv_design", "--yes", "--keep", archive, "--concurrency", "1")
+    assert (5, "deleted  conv_noise\n") == (said.code, said.out)
+    assert "No copy of it could be kept, or it is locked, so it was not deleted." in said.err
+    assert "conv_design" in sandbox.conversations
+    with Archive(archive) as opened:
+        saved = opened.get("conv_noise")
+    assert saved is not None
+    assert saved.has_transcript
+    said = say("recreate", "conv_noise", "--archive", archive)
+    assert 0 == said.code
+    name = re.fullmatch("recreated conv_noise as (.+); not as before: id, .*, audio, photos\n", said.out)
+    assert name is not None
+    assert name[1] in sandbox.conversations
+    (told,) = say("recreate", "conv_noise", "--archive", archive, "--json").data
+    assert (name[1], "conv_noise", "recreate") == (told["id"], told["recreated_from"], told["action"])
+
+
+def test_what_is_not_recreated(say: Say, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A copy that is not there, or whose conversation is, ends the command; no archive is made by asking."""
+    archive = tmp_path / "kept.db"
+    said = say("recreate", "conv_noise", "--archive", str(archive))
+    assert (1, "", False) == (said.code, said.out, archive.exists())
+    assert "There is no archive" in said.err
+    say("delete", "conv_noise", "--yes", "--keep", str(archive))
+    said = say("recreate", "conv_noise", "conv_design", "--archive", str(archive))
+    assert 1 == said.code
+    assert "the archive does not have the conversation" in said.err
+    assert 1 == len(said.out.splitlines())
+    (tmp_path / "other.db").write_text("not an archive, but a text of mine")
+    said = say("delete", "conv_design", "--yes", "--keep", str(tmp_path / "other.db"))
+    assert 1 == said.code
+    assert "is not an archive of this client" in said.err
+    assert "conv_design" in sandbox.conversations
 
 
 def test_rename(say: Say, sandbox: Sandbox) -> None:
@@ -218,6 +258,14 @@ REFUSED = {
     ),
     "no concurrency": (["hide", "conv_a", "--concurrency", "0"], "", "--concurrency"),
     "two servers": (["hide", "conv_a", "--sandbox", "--base-url", "http://localhost:1"], "", "two different servers"),
+    "a sandbox without archive": (["save", "--sandbox"], "", "--sandbox needs --archive"),
+    "save how often": (["save", "--every", "0"], "", "--every"),
+    "search for nothing": (["search"], "", "Missing argument"),
+    "copies of a sandbox": (
+        ["delete", "conv_a", "--yes", "--sandbox", "--keep", "a.db"],
+        "",
+        "--sandbox takes no --keep",
+    ),
     "plain http": (["hide", "conv_a", "--base-url", "http://example.org"], "", "must begin with https://"),
     "no terminal": (["delete", "conv_noise"], "y\n", "there is no terminal to ask on"),
     "no terminal for ids": (["delete", "--from", "-"], "conv_noise\n", "or hide it instead"),

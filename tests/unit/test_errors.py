@@ -23,6 +23,7 @@ BASES: dict[str, tuple[type[BaseException], ...]] = {
     "InvalidRequestError": (OmiError, ValueError),
     "ClientClosedError": (OmiError,),
     "EventLoopError": (OmiError, RuntimeError),
+    "ArchiveError": (OmiError,),
     "JournalError": (OmiError,),
     "BulkStoppedError": (OmiError,),
     "TransportError": (OmiError,),
@@ -41,7 +42,7 @@ BASES: dict[str, tuple[type[BaseException], ...]] = {
     "ServerError": (omi_async.StatusError,),
 }
 
-LOCAL = {"ConfigurationError", "InvalidRequestError", "JournalError", "BulkStoppedError"}
+LOCAL = {"ArchiveError", "ConfigurationError", "InvalidRequestError", "JournalError", "BulkStoppedError"}
 """Errors that are not about one request, so that an outcome would say nothing."""
 
 OWN: dict[str, dict[str, object]] = {

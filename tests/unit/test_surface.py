@@ -19,6 +19,7 @@ import attrs
 import pytest
 
 import omi_async
+import omi_async.archive
 import omi_async.sandbox
 import omi_sync
 from omi_async import Category
@@ -26,7 +27,7 @@ from omi_async import Category
 pytestmark = pytest.mark.repository
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES: tuple[types.ModuleType, ...] = (omi_async, omi_sync, omi_async.sandbox)
+PACKAGES: tuple[types.ModuleType, ...] = (omi_async, omi_sync, omi_async.archive, omi_async.sandbox)
 
 SOURCES = sorted(
     path.relative_to(ROOT).as_posix()
@@ -41,10 +42,11 @@ TWINS: list[tuple[type, type]] = [
         for name in omi_async.__all__
         if name.startswith("Async")
     ),
+    (omi_async.archive.Archive, omi_sync.Archive),
     (omi_async.sandbox.Sandbox, omi_sync.Sandbox),
 ]
 DROPPED_PARAMETERS = {"session"}
-MADE_BY_THE_CALLER: list[type] = [omi_async.AsyncOmiClient, omi_async.sandbox.Sandbox]
+MADE_BY_THE_CALLER: list[type] = [omi_async.AsyncOmiClient, omi_async.archive.Archive, omi_async.sandbox.Sandbox]
 """The other classes are handed out by these, made of what the side has."""
 NOT_COPIED = {"__init__", "__del__", "__doc__", "__module__", "__dict__", "__weakref__", "__annotations__"}
 """Special attributes that are written again or made by Python."""
@@ -114,11 +116,11 @@ def test_late_names(package: types.ModuleType) -> None:
 
 
 def test_same_exports() -> None:
-    """Both packages export the same names, but for the prefix of the classes that differ and the sandbox's place."""
+    """Both packages export the same names, but for the prefix of the classes that differ and what has its own place."""
     differing = {name for name in omi_async.__all__ if name.startswith("Async")}
     assert {"AsyncConversations", "AsyncOmiClient"} <= differing
     expected = {name.removeprefix("Async") if name in differing else name for name in omi_async.__all__}
-    assert expected | {"Sandbox"} == set(omi_sync.__all__)
+    assert expected | {"Archive", "Sandbox"} == set(omi_sync.__all__)
 
 
 def test_same_classes() -> None:
@@ -353,6 +355,8 @@ def test_import_is_lean(package: str) -> None:
     unwanted = (
         *("aiohttp.web", "aiohttp.pytest_plugin", "cattrs", "pydantic", "sqlite3", "tenacity"),
         *(
+            "omi_async._database",
+            "omi_async.archive",
             "omi_async.bulk",
             "omi_async.dicts",
             "omi_async.journal",
@@ -360,9 +364,16 @@ def test_import_is_lean(package: str) -> None:
             "omi_async.sandbox",
             "omi_async._jobs",
         ),
-        *("omi_async.resources", "omi_async.models.bulk", "omi_async.models.conversations"),
+        *("omi_async.resources", "omi_async.models.archive", "omi_async.models.bulk", "omi_async.models.conversations"),
         "omi_async.models.schemas",
-        *("omi_sync._generate", "omi_sync._iterate", "omi_sync.bulk", "omi_sync.conversations", "omi_sync.sandbox"),
+        *(
+            "omi_sync._generate",
+            "omi_sync._iterate",
+            "omi_sync.archive",
+            "omi_sync.bulk",
+            "omi_sync.conversations",
+            "omi_sync.sandbox",
+        ),
     )
     done = run_python("-c", f"import sys, {package}; print([name for name in {unwanted} if name in sys.modules])")
     assert (0, "[]\n", "") == (done.returncode, done.stdout, done.stderr)
@@ -433,7 +444,7 @@ def test_who_knows_the_other_libraries() -> None:
     """Only one file knows the library that repeats attempts, and only one the library that reads JSON into models."""
     assert {"omi_async/retry.py"} == users("tenacity")
     assert {"omi_async/_protocol/convert.py"} == users("cattrs")
-    assert {"omi_async/journal.py"} == users("sqlite3")
+    assert {"omi_async/_database.py", "omi_async/archive/store.py", "omi_async/journal.py"} == users("sqlite3")
     assert {"omi_async/models/schemas.py"} == users("pydantic")
     assert {"omi_async/otel.py"} == users("opentelemetry")
 
@@ -444,9 +455,11 @@ HOUSE = [
     {"models"},
     {"_protocol"},
     {"_wire", "events", "pacing", "dicts"},
-    {"retry", "journal"},
+    {"retry", "_database"},
+    {"journal"},
     {"_jobs"},
     {"bulk", "paging"},
+    {"archive"},
     {"resources"},
     {"client"},
     {"otel"},
@@ -651,6 +664,18 @@ MAY_BE_SHOWN = {
     "ActionItemUpdate": {"action_item_id", "completed", "due_at"},
     "AnswerSource": {"created_at", "id"},
     "ApiKey": {"created_at", "id", "last_used_at", "scopes"},
+    "ArchiveMatch": {"created_at", "id", "start"},
+    "ArchivedConversation": {
+        "changed_at",
+        "created_at",
+        "first_seen_at",
+        "has_transcript",
+        "id",
+        "kept_at",
+        "missing_at",
+        "recreated_as",
+        "seen_at",
+    },
     "Conversation": {
         "created_at",
         "finished_at",
@@ -736,17 +761,24 @@ MAY_BE_SHOWN = {
     "NewMemory": {"category", "visibility"},
     "NewTranscriptSegment": {"end", "is_user", "speaker_id", "start"},
     "RawResponse": {"status"},
+    "ExportResult": {"conversations", "unchanged", "written"},
+    "Recreation": {"differences", "id", "recreated_from", "status"},
     "TranscriptSegment": {"end", "id", "speaker_id", "start"},
 }
 
 
 HOLDS_NO_CONTENT = {
+    "ArchiveGap",
+    "ArchiveStatus",
     "AttemptEnded",
     "BulkOutcome",
     "BulkProgress",
     "CallEnded",
+    "ExportProgress",
     "RateWindow",
     "RetryPolicy",
+    "SaveProgress",
+    "SaveResult",
     "Timeout",
     "ValidationIssue",
 }

@@ -208,7 +208,7 @@ def main() -> None:
         passed[0] += 3600.0
         session.run(hide)
         passed[0] += 3600.0
-        session.run("omi-conversations delete conv_noise", "[y/N]", "y\n")
+        session.run("omi-conversations delete conv_noise --keep kept.db", "[y/N]", "y\n")
     text = "\n".join(line for line in session.plain) + "\n"
     (HERE / "session.txt").write_text(re.sub(r"\n{3,}", "\n\n", text), encoding="utf-8")
     with open(os.devnull, "w", encoding="utf-8") as nowhere:

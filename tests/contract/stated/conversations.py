@@ -174,7 +174,7 @@ OPERATIONS = (
 
 CALLS = {
     "updateConversation": Call("conversations.update"),
-    "deleteConversation": Call("conversations.delete"),
+    "deleteConversation": Call("conversations.delete", own=frozenset({"keep"})),
     "getConversation": Call("conversations.get"),
     "listConversations": Call(
         "conversations.list", renamed={"limit": "page_size"}, filled=frozenset({"offset"}), own=frozenset({"limit"})
