@@ -11,7 +11,7 @@ import pytest
 
 import omi_async
 import omi_sync
-from omi_async import errors, sandbox
+from omi_async import archive, errors, sandbox
 from tests import pictures
 from tests.benchmarks import plots
 
@@ -31,14 +31,15 @@ def test_public_names_are_in_the_reference() -> None:
     wanted = {f"omi_async.{name}" for name in omi_async.__all__}
     wanted |= {f"omi_sync.{name}" for name in omi_sync.__all__ if name not in omi_async.__all__}
     wanted |= {f"omi_async.sandbox.{name}" for name in sandbox.__all__}
+    wanted |= {f"omi_async.archive.{name}" for name in archive.__all__}
     assert wanted == set(REFERENCE) - {"omi_async.otel.instrument", "omi_pytest"}
 
 
 def test_resources_have_their_pages() -> None:
-    """There is a page for each resource, and one each for the client, errors, models, bulk jobs and the sandbox."""
+    """There is a page for each resource, and one each for client, errors, models, bulk jobs, archive and sandbox."""
     resources = {path.stem.replace("_", "-") for path in (ROOT / "omi_async/resources").glob("[a-z]*.py")}
     pages = {path.stem for path in (DOCS / "reference").glob("*.md")}
-    assert resources | {"client", "errors", "models", "bulk", "sandbox"} == pages
+    assert resources | {"client", "errors", "models", "bulk", "archive", "sandbox"} == pages
     assert {"errors.md"} == {REFERENCE[f"omi_async.{name}"] for name in omi_async.__all__ if name.endswith("Error")}
 
 
