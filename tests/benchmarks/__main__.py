@@ -324,6 +324,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", default=[], choices=list(CONTENDERS), help="only these contenders")
     parser.add_argument("--rounds", type=int, help="rounds, or repeats of a process that only starts")
     parser.add_argument("--record", action="store_true", help="write the figures that the documentation draws")
+    parser.add_argument("--compare", action="store_true", help="fail if `instructions` finds 3 %% more than recorded")
     parser.add_argument("--plot", action="store_true", help="measure nothing: draw the figures that were recorded")
     parser.add_argument("--calls", type=int, help="calls in one turn")
     arguments = parser.parse_args()
@@ -356,6 +357,9 @@ def main() -> int:
                 bench.race(races[name])
             else:
                 others[name]()
+        if arguments.compare and (losses := plots.grown(bench.figures)):
+            print(*losses, sep="\n", file=sys.stderr)
+            return 1
         if arguments.record:
             plots.record({**bench.figures, "conditions": _machine()})
     return 0

@@ -14,10 +14,29 @@ FIGURES = FOLDER / "figures.json"
 _OURS = ("omi_async", "omi_sync")
 
 
+GROWTH = 1.03  # of a count of instructions; more than that is a loss
+
+
 def record(figures: dict[str, Any]) -> None:
     """Put these figures into the file, in the place of older ones of the same modes."""
     known = json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.exists() else {}
     FIGURES.write_text(json.dumps({**known, **figures}, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def grown(figures: dict[str, Any]) -> list[str]:
+    """Which of our clients take more instructions than recorded, both against bare aiohttp in the same run."""
+    found, recorded = (
+        {name: each / counted["bare aiohttp"] for name, each in counted.items()}
+        for counted in (
+            figures["thousand_instructions"],
+            json.loads(FIGURES.read_text(encoding="utf-8"))["thousand_instructions"],
+        )
+    )
+    return [
+        f"{name}: {found[name]:.3f} of bare aiohttp, recorded {recorded[name]:.3f}"
+        for name in ("omi_async", "omi_sync")
+        if found[name] > recorded[name] * GROWTH
+    ]
 
 
 def pace(items: int, limit: int, seconds: float) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """`python -m tests.benchmarks` measures calls that were really made; how fast they were is not asked here."""
 
+import json
 import re
+from pathlib import Path
 
 import pytest
 
 from tests.benchmarks import __main__ as benchmarks
-from tests.benchmarks import server
+from tests.benchmarks import plots, server
 from tests.support import subprocesses
 
 pytestmark = pytest.mark.repository
@@ -47,3 +49,15 @@ def test_unanswered_calls_are_no_result(capsys: pytest.CaptureFixture[str]) -> N
 def test_bodies_have_their_sizes(body: bytes, kilobytes: float) -> None:
     """The bodies are as large as the tables say."""
     assert kilobytes == pytest.approx(len(body) / 1000, rel=0.05)
+
+
+def test_growth_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A client that takes over 3 % more instructions than recorded is named; what all take more is the machine's."""
+    recorded = {"bare aiohttp": 100.0, "omi_async": 80.0, "omi_sync": 90.0}
+    file = tmp_path / "figures.json"
+    file.write_text(json.dumps({"thousand_instructions": recorded}))
+    monkeypatch.setattr(plots, "FIGURES", file)
+    assert [] == plots.grown({"thousand_instructions": {name: each * 1.5 for name, each in recorded.items()}})
+    assert ["omi_async: 0.840 of bare aiohttp, recorded 0.800"] == plots.grown(
+        {"thousand_instructions": {**recorded, "omi_async": 84.0, "omi_sync": 92.0}}
+    )
