@@ -2,9 +2,10 @@
 
 A version is named by the first two numbers of the package's. OUT/versions.json lists the versions for the site's
 switch, and OUT/index.html leads to the newest. Zensical checks the links that people wrote; here all links of the built
-pages are followed, those of the reference included.
+pages are followed, those of the reference included, and each page must have a title and a description of its own.
 """
 
+import collections
 import json
 import re
 import shutil
@@ -15,15 +16,20 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 ROOT = Path(__file__).parents[1]
+# Both need the address at which the site will be found, which Zensical is not told: without it the one is a page whose
+# style and links lead nowhere, the other is empty.
+NEED_AN_ADDRESS = ("404.html", "sitemap.xml")
 
 
 class Page(HTMLParser):
-    """What a page links to, and what can be linked to in it."""
+    """What a page links to, what can be linked to in it, and what it is called."""
 
     def __init__(self, file: Path) -> None:
         super().__init__()
         self.links: list[str] = []
         self.anchors = {""}
+        self.names: dict[str, str] = {}
+        self._inside = ""
         self.feed(file.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -32,11 +38,23 @@ class Page(HTMLParser):
         address = given.get("href") if tag in {"a", "link"} else given.get("src")
         if address:
             self.links.append(address)
+        if tag == "meta" and given.get("name") == "description":
+            self.names["description"] = given.get("content") or ""
+        if tag == "img" and not given.get("alt"):
+            self.names[f"the picture {address}"] = ""
+        self._inside = tag
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == "title":
+            self.names["title"] = data
+            self._inside = ""
 
 
-def broken_links(site: Path) -> list[str]:
-    pages = {file.resolve(): Page(file) for file in sorted(site.rglob("*.html")) if file.name != "404.html"}
-    broken = []
+def faults(site: Path) -> list[str]:
+    pages = {file.resolve(): Page(file) for file in sorted(site.rglob("*.html"))}
+    used = collections.Counter((kind, name) for page in pages.values() for kind, name in page.names.items())
+    broken = [f"the {kind} of {times} pages is {name}" for (kind, name), times in used.items() if times > 1]
+    broken += [f"no words for the {kind}" for kind, name in used if not name.strip()]
     for file, page in pages.items():
         for link in page.links:
             address = urlsplit(link)
@@ -54,7 +72,9 @@ def main() -> None:
     out = Path(sys.argv[1])
     version = re.findall(r'"(\d+\.\d+)', (ROOT / "omi_async/_version.py").read_text(encoding="utf-8"))[0]
     subprocess.run([sys.executable, "-m", "zensical", "build", "--strict", "--clean"], cwd=ROOT, check=True)
-    if broken := broken_links(ROOT / "site"):
+    for name in NEED_AN_ADDRESS:
+        (ROOT / "site" / name).unlink()
+    if broken := faults(ROOT / "site"):
         sys.exit("\n".join(broken))
     shutil.rmtree(out / version, ignore_errors=True)
     shutil.copytree(ROOT / "site", out / version)

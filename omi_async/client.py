@@ -55,9 +55,9 @@ class AsyncOmiClient:
 
     `api_key` comes from the argument or from `OMI_API_KEY`; `base_url` from the argument, from `OMI_API_BASE`, or
     is `https://api.omi.me`. The key is `omi_dev_...`, made in the Omi app under Settings -> Developer. The base
-    URL must be https; plain http is accepted for loopback hosts only. A plain number given for `timeout` is its
-    `total`. At most `max_connections` requests are on the wire at once, further ones wait. `user_agent` is put
-    before the client's own.
+    URL must be https; plain http is accepted for loopback hosts only. Without `timeout` a call has the limits of
+    `Timeout()`, and longer ones where a language model answers; a plain number is its `total`. At most
+    `max_connections` requests are on the wire at once, further ones wait. `user_agent` is put before the client's own.
 
     `proxy` is the HTTP proxy to go through, `http://user:password@host:port`; none is taken from the environment.
     `ssl` is a context of yours, with the certificates that are to be trusted. `on_event` is called, where the call was

@@ -61,7 +61,7 @@ class ActionItems:
 
         Bad arguments are refused at once.
 
-        Source: https://docs.omi.me (listActionItems) and observed behaviour.
+        Source: https://docs.omi.me (listActionItems) and observed behavior.
         """
         target = self._bridge.target.action_items.list(
             conversation_id=conversation_id,
@@ -91,7 +91,7 @@ class ActionItems:
         The server cannot tell a repeated action item from a second one, so an attempt that may have been carried out
         is not repeated: the error's `outcome` is then `unknown`, and making the call again may make a second one.
 
-        Source: https://docs.omi.me (createActionItem) and observed behaviour.
+        Source: https://docs.omi.me (createActionItem) and observed behavior.
         """
         coroutine = self._bridge.target.action_items.create(
             description, completed=completed, due_at=due_at, timeout=timeout, retry=retry
@@ -109,7 +109,7 @@ class ActionItems:
 
         As with `create`, an attempt that may have been carried out is not repeated.
 
-        Source: https://docs.omi.me (createActionItemsBatch) and observed behaviour.
+        Source: https://docs.omi.me (createActionItemsBatch) and observed behavior.
         """
         coroutine = self._bridge.target.action_items.create_batch(items, timeout=timeout, retry=retry)
         return self._bridge.run(coroutine)
@@ -133,7 +133,7 @@ class ActionItems:
         Raises `NotFoundError`, and `PaymentRequiredError` for a locked action item. Servers of May 2026 cannot clear
         `due_at`: `UnprocessableEntityError` where nothing else is given, else `ResponseError`.
 
-        Source: https://docs.omi.me (updateActionItem) and observed behaviour.
+        Source: https://docs.omi.me (updateActionItem) and observed behavior.
         """
         coroutine = self._bridge.target.action_items.update(
             action_item_id, description=description, completed=completed, due_at=due_at, timeout=timeout, retry=retry
@@ -155,7 +155,7 @@ class ActionItems:
         Raises `NotFoundError` if no attempt before can have removed it, and `PaymentRequiredError` for a locked action
         item.
 
-        Source: https://docs.omi.me (deleteActionItem) and observed behaviour.
+        Source: https://docs.omi.me (deleteActionItem) and observed behavior.
         """
         coroutine = self._bridge.target.action_items.delete(action_item_id, timeout=timeout, retry=retry)
         return self._bridge.run(coroutine)

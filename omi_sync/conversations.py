@@ -71,7 +71,7 @@ class Conversations:
 
         Raises `NotFoundError`, and `PaymentRequiredError` for a locked conversation.
 
-        Source: https://docs.omi.me (updateConversation) and observed behaviour.
+        Source: https://docs.omi.me (updateConversation) and observed behavior.
         """
         coroutine = self._bridge.target.conversations.update(
             conversation_id, title=title, discarded=discarded, timeout=timeout, retry=retry
@@ -97,7 +97,7 @@ class Conversations:
         Raises `NotFoundError` if no attempt before can have removed it, and `PaymentRequiredError` for a locked
         conversation.
 
-        Source: https://docs.omi.me (deleteConversation) and observed behaviour.
+        Source: https://docs.omi.me (deleteConversation) and observed behavior.
         """
         coroutine = self._bridge.target.conversations.delete(
             conversation_id, timeout=timeout, retry=retry, keep=original(keep)
@@ -119,7 +119,7 @@ class Conversations:
 
         Raises `NotFoundError`, also for a locked conversation, which a write answers with `PaymentRequiredError`.
 
-        Source: https://docs.omi.me (getConversation) and observed behaviour.
+        Source: https://docs.omi.me (getConversation) and observed behavior.
         """
         coroutine = self._bridge.target.conversations.get(
             conversation_id, include_transcript=include_transcript, timeout=timeout, retry=retry
@@ -155,7 +155,7 @@ class Conversations:
         Bad arguments are refused at once. Iterating raises `BadRequestError` for a category that the server does not
         know, and `ResponseError` also if a single conversation cannot be read.
 
-        Source: https://docs.omi.me (listConversations) and observed behaviour.
+        Source: https://docs.omi.me (listConversations) and observed behavior.
         """
         target = self._bridge.target.conversations.list(
             start_date=start_date,
@@ -195,7 +195,7 @@ class Conversations:
         attempt that may have been carried out is not repeated: the error's `outcome` is then `unknown`, and making
         the call again may make a second conversation. `create_from_segments` can be repeated safely.
 
-        Source: https://docs.omi.me (createConversation) and observed behaviour.
+        Source: https://docs.omi.me (createConversation) and observed behavior.
         """
         coroutine = self._bridge.target.conversations.create(
             text,
@@ -245,7 +245,7 @@ class Conversations:
         Raises `ConflictError` while the server still works on the same session: for another call, or for an
         unanswered attempt of this one, whose `outcome` is then `unknown`.
 
-        Source: https://docs.omi.me (createConversationFromSegments) and observed behaviour.
+        Source: https://docs.omi.me (createConversationFromSegments) and observed behavior.
         """
         coroutine = self._bridge.target.conversations.create_from_segments(
             segments,
@@ -285,7 +285,7 @@ class Conversations:
         up to 130 seconds for an attempt and 300 in all. Questions have an allowance of their own: we have observed 25
         an hour.
 
-        Source: https://docs.omi.me (ask) and observed behaviour.
+        Source: https://docs.omi.me (ask) and observed behavior.
         """
         coroutine = self._bridge.target.conversations.ask(
             question, limit=limit, timezone=timezone, timeout=timeout, retry=retry

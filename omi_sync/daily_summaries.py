@@ -47,7 +47,7 @@ class DailySummaries:
         Bad arguments are refused at once. A single summary that the server cannot send makes it fail for the whole
         page (`ServerError`).
 
-        Source: https://docs.omi.me (listDailySummaries) and observed behaviour.
+        Source: https://docs.omi.me (listDailySummaries) and observed behavior.
         """
         target = self._bridge.target.daily_summaries.list(
             start_date=start_date, end_date=end_date, limit=limit, page_size=page_size, timeout=timeout, retry=retry
@@ -65,7 +65,7 @@ class DailySummaries:
 
         Raises `NotFoundError`.
 
-        Source: https://docs.omi.me (getDailySummary) and observed behaviour.
+        Source: https://docs.omi.me (getDailySummary) and observed behavior.
         """
         coroutine = self._bridge.target.daily_summaries.get(summary_id, timeout=timeout, retry=retry)
         return self._bridge.run(coroutine)

@@ -39,7 +39,7 @@ class Goals:
 
         `limit` is how many goals the result has at most. The server gives 1000, and the API has no way to ask for more.
 
-        Source: https://docs.omi.me (listGoals) and observed behaviour.
+        Source: https://docs.omi.me (listGoals) and observed behavior.
         """
         coroutine = self._bridge.target.goals.list(
             include_inactive=include_inactive, limit=limit, timeout=timeout, retry=retry
@@ -57,7 +57,7 @@ class Goals:
 
         Raises `NotFoundError`.
 
-        Source: https://docs.omi.me (getGoal) and observed behaviour.
+        Source: https://docs.omi.me (getGoal) and observed behavior.
         """
         coroutine = self._bridge.target.goals.get(goal_id, timeout=timeout, retry=retry)
         return self._bridge.run(coroutine)
@@ -91,7 +91,7 @@ class Goals:
         Servers of May 2026 need `target_value`, ignore what they do not know, and end the oldest active goal for the
         fifth.
 
-        Source: https://docs.omi.me (createGoal) and observed behaviour.
+        Source: https://docs.omi.me (createGoal) and observed behavior.
         """
         coroutine = self._bridge.target.goals.create(
             title,
@@ -138,7 +138,7 @@ class Goals:
         2026 ignore what they do not know. Never clear `min_value` or `max_value` there: they store it and fail to show
         the goal from then on.
 
-        Source: https://docs.omi.me (updateGoal) and observed behaviour.
+        Source: https://docs.omi.me (updateGoal) and observed behavior.
         """
         coroutine = self._bridge.target.goals.update(
             goal_id,
@@ -173,7 +173,7 @@ class Goals:
 
         Raises `NotFoundError`.
 
-        Source: https://docs.omi.me (updateGoalProgress) and observed behaviour.
+        Source: https://docs.omi.me (updateGoalProgress) and observed behavior.
         """
         coroutine = self._bridge.target.goals.update_progress(goal_id, current_value, timeout=timeout, retry=retry)
         return self._bridge.run(coroutine)
@@ -190,7 +190,7 @@ class Goals:
 
         `days` is how many entries there are at most, from 1 to 365. A goal that does not exist has an empty history.
 
-        Source: https://docs.omi.me (listGoalHistory) and observed behaviour.
+        Source: https://docs.omi.me (listGoalHistory) and observed behavior.
         """
         coroutine = self._bridge.target.goals.history(goal_id, days=days, timeout=timeout, retry=retry)
         return self._bridge.run(coroutine)
@@ -210,7 +210,7 @@ class Goals:
 
         Raises `NotFoundError` if no attempt before can have removed it.
 
-        Source: https://docs.omi.me (deleteGoal) and observed behaviour.
+        Source: https://docs.omi.me (deleteGoal) and observed behavior.
         """
         coroutine = self._bridge.target.goals.delete(goal_id, timeout=timeout, retry=retry)
         return self._bridge.run(coroutine)

@@ -38,7 +38,7 @@ class Keys:
         A revoked key can be let in for up to an hour. Raises `RateLimitError`, and `RouteNotFoundError` from servers
         of May 2026.
 
-        Source: https://docs.omi.me (getCallingApiKey) and observed behaviour.
+        Source: https://docs.omi.me (getCallingApiKey) and observed behavior.
         """
         coroutine = self._bridge.target.keys.current(timeout=timeout, retry=retry)
         return self._bridge.run(coroutine)
@@ -52,7 +52,7 @@ class Keys:
     ) -> tuple[ApiKey, ...]:
         """List the keys of the signed-in user, the newest first, without the keys themselves.
 
-        Source: https://docs.omi.me (listApiKeys) and observed behaviour.
+        Source: https://docs.omi.me (listApiKeys) and observed behavior.
         """
         coroutine = self._bridge.target.keys.list(id_token=id_token, timeout=timeout, retry=retry)
         del id_token  # private: a traceback that shows locals must not show it
@@ -76,7 +76,7 @@ class Keys:
         the error's `outcome` is then `unknown`, and a key that nobody knows may be in the list. Raises
         `BadRequestError` for a scope that the server does not know.
 
-        Source: https://docs.omi.me (createApiKey) and observed behaviour.
+        Source: https://docs.omi.me (createApiKey) and observed behavior.
         """
         coroutine = self._bridge.target.keys.create(
             name, scopes=scopes, id_token=id_token, timeout=timeout, retry=retry
@@ -96,7 +96,7 @@ class Keys:
 
         The server says the same of an id that does not exist: to be sure, look at the list.
 
-        Source: https://docs.omi.me (revokeApiKey) and observed behaviour.
+        Source: https://docs.omi.me (revokeApiKey) and observed behavior.
         """
         coroutine = self._bridge.target.keys.revoke(key_id, id_token=id_token, timeout=timeout, retry=retry)
         del id_token

@@ -60,7 +60,7 @@ class Memories:
         Bad arguments are refused at once. Iterating raises `BadRequestError` for a category that the server does not
         know.
 
-        Source: https://docs.omi.me (listMemories) and observed behaviour.
+        Source: https://docs.omi.me (listMemories) and observed behavior.
         """
         target = self._bridge.target.memories.list(
             categories=categories, limit=limit, page_size=page_size, timeout=timeout, retry=retry
@@ -79,7 +79,7 @@ class Memories:
 
         `limit` is 1 to 100; we have observed 20 results at most.
 
-        Source: https://docs.omi.me and observed behaviour.
+        Source: https://docs.omi.me and observed behavior.
         """
         coroutine = self._bridge.target.memories.search(query, limit=limit, timeout=timeout, retry=retry)
         return self._bridge.run(coroutine)
@@ -100,7 +100,7 @@ class Memories:
         longer. The text decides which memory it is: where the user has it already, the newest servers give that one
         as it is, and older ones set its category, visibility and tags again. To be sure of those, update the memory.
 
-        Source: https://docs.omi.me (createMemory) and observed behaviour.
+        Source: https://docs.omi.me (createMemory) and observed behavior.
         """
         coroutine = self._bridge.target.memories.create(
             content, category=category, visibility=visibility, tags=tags, timeout=timeout, retry=retry
@@ -119,7 +119,7 @@ class Memories:
         A text that comes twice gives the same memory twice. A batch costs one request of a window of its own: we have
         observed 15 an hour.
 
-        Source: https://docs.omi.me (createMemoriesBatch) and observed behaviour.
+        Source: https://docs.omi.me (createMemoriesBatch) and observed behavior.
         """
         coroutine = self._bridge.target.memories.create_batch(memories, timeout=timeout, retry=retry)
         return self._bridge.run(coroutine)
@@ -147,7 +147,7 @@ class Memories:
         After such an update the outcome of a `NotFoundError` or a `ConflictError` is unknown, and an answer with
         another id is a `ResponseError` that is not tried again.
 
-        Source: https://docs.omi.me (updateMemory) and observed behaviour.
+        Source: https://docs.omi.me (updateMemory) and observed behavior.
         """
         coroutine = self._bridge.target.memories.update(
             memory_id,
@@ -174,7 +174,7 @@ class Memories:
 
         Raises `NotFoundError` if no attempt before can have removed it, and `PaymentRequiredError` for a locked memory.
 
-        Source: https://docs.omi.me (deleteMemory) and observed behaviour.
+        Source: https://docs.omi.me (deleteMemory) and observed behavior.
         """
         coroutine = self._bridge.target.memories.delete(memory_id, timeout=timeout, retry=retry)
         return self._bridge.run(coroutine)

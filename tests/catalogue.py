@@ -62,7 +62,7 @@ SCENARIOS: dict[int, tuple[str, str | None]] = {
     # Slow
     43: ("no answer at all", None),
     44: ("the body stalls", None),
-    45: ("a byte now and then, for ever", None),
+    45: ("a byte now and then, forever", None),
     46: ("slow, but within the limit", None),
     47: ("the answer comes just after the limit", None),
     48: ("every attempt slow: limit of the whole call", None),
@@ -162,7 +162,7 @@ SCENARIOS: dict[int, tuple[str, str | None]] = {
     137: ("the caller's own session", None),
     # Process, loop, threads
     138: ("cancelled at every step", None),
-    139: ("time-outs and task groups around a call", None),
+    139: ("timeouts and task groups around a call", None),
     140: ("cancelled as the answer arrives", None),
     141: ("used after it was closed", None),
     142: ("closed while calls run", None),
@@ -180,7 +180,7 @@ SCENARIOS: dict[int, tuple[str, str | None]] = {
     154: ("the loop's thread dies", None),
     155: ("Ctrl-C during a synchronous call", None),
     156: ("other signals and exits during a call", None),
-    157: ("time-out of a synchronous call", None),
+    157: ("timeout of a synchronous call", None),
     158: ("the end of the program, ten ways", None),
     159: (
         "thread ended in the middle of a write",

@@ -79,7 +79,7 @@ class TranscriptSegment(Model):
     id: str | None = None
     speaker_id: int | None = None
     speaker_name: str | None = attrs.field(default=None, **_private)
-    """Always None in the answer to an update: names are resolved on reads only (observed behaviour)."""
+    """Always None in the answer to an update: names are resolved on reads only (observed behavior)."""
 
 
 @attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
@@ -125,7 +125,7 @@ class Conversation(Model):
     """A conversation as the API returns it. All times are timezone-aware.
 
     The API does not tell whether a conversation is discarded, neither here nor on reads: a change of
-    `discarded` cannot be confirmed from the answer (observed behaviour).
+    `discarded` cannot be confirmed from the answer (observed behavior).
     """
 
     id: str

@@ -86,7 +86,7 @@ class DailySummary(Model):
 
     id: str
     date: str | None = None
-    """The user's day, as `2026-09-21`. Now and then a day has two summaries (observed behaviour)."""
+    """The user's day, as `2026-09-21`. Now and then a day has two summaries (observed behavior)."""
     created_at: datetime | None = None
     headline: str | None = attrs.field(default=None, repr=False)
     overview: str | None = attrs.field(default=None, repr=False)

@@ -24,4 +24,4 @@ class Folder(Model):
     is_default: bool = False
     is_system: bool = False
     conversation_count: int = 0
-    """The server counts with some delay (observed behaviour)."""
+    """The server counts with some delay (observed behavior)."""

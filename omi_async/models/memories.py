@@ -38,7 +38,7 @@ class Memory(Model):
     id: str
     content: str = attrs.field(default="", repr=False)
     """Of a locked memory, older servers show the first 70 characters and `...`; nothing else tells that it is locked
-    (observed behaviour)."""
+    (observed behavior)."""
     category: MemoryCategory | str = MemoryCategory.INTERESTING
     visibility: str | None = "private"
     """`public` or `private`."""
@@ -48,7 +48,7 @@ class Memory(Model):
     manually_added: bool = False
     scoring: str | None = None
     reviewed: bool = False
-    """The answer to a creation does not tell this, nor the next two (observed behaviour)."""
+    """The answer to a creation does not tell this, nor the next two (observed behavior)."""
     user_review: bool | None = None
     edited: bool = False
 

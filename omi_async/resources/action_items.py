@@ -193,7 +193,7 @@ class AsyncActionItems:
 
         Bad arguments are refused at once.
 
-        Source: https://docs.omi.me (listActionItems) and observed behaviour.
+        Source: https://docs.omi.me (listActionItems) and observed behavior.
         """
         pages = action_item_pages(conversation_id, completed, start_date, end_date)
         return AsyncListing(self._retrier, pages, arguments.limit(limit), timeout, retry)
@@ -215,7 +215,7 @@ class AsyncActionItems:
         The server cannot tell a repeated action item from a second one, so an attempt that may have been carried out
         is not repeated: the error's `outcome` is then `unknown`, and making the call again may make a second one.
 
-        Source: https://docs.omi.me (createActionItem) and observed behaviour.
+        Source: https://docs.omi.me (createActionItem) and observed behavior.
         """
         return await self._retrier.call(create_action_item(description, completed, due_at), timeout, retry)
 
@@ -230,7 +230,7 @@ class AsyncActionItems:
 
         As with `create`, an attempt that may have been carried out is not repeated.
 
-        Source: https://docs.omi.me (createActionItemsBatch) and observed behaviour.
+        Source: https://docs.omi.me (createActionItemsBatch) and observed behavior.
         """
         return await self._retrier.call(create_action_items(items), timeout, retry)
 
@@ -253,7 +253,7 @@ class AsyncActionItems:
         Raises `NotFoundError`, and `PaymentRequiredError` for a locked action item. Servers of May 2026 cannot clear
         `due_at`: `UnprocessableEntityError` where nothing else is given, else `ResponseError`.
 
-        Source: https://docs.omi.me (updateActionItem) and observed behaviour.
+        Source: https://docs.omi.me (updateActionItem) and observed behavior.
         """
         return await self._retrier.call(
             update_action_item(action_item_id, description, completed, due_at), timeout, retry
@@ -274,7 +274,7 @@ class AsyncActionItems:
         Raises `NotFoundError` if no attempt before can have removed it, and `PaymentRequiredError` for a locked action
         item.
 
-        Source: https://docs.omi.me (deleteActionItem) and observed behaviour.
+        Source: https://docs.omi.me (deleteActionItem) and observed behavior.
         """
         return await self._retrier.call(delete_action_item(action_item_id), timeout, retry)
 

@@ -363,7 +363,7 @@ class AsyncConversations:
 
         Raises `NotFoundError`, and `PaymentRequiredError` for a locked conversation.
 
-        Source: https://docs.omi.me (updateConversation) and observed behaviour.
+        Source: https://docs.omi.me (updateConversation) and observed behavior.
         """
         request = update_conversation(conversation_id, title, discarded)
         return await self._retrier.call(request, timeout, retry)
@@ -387,7 +387,7 @@ class AsyncConversations:
         Raises `NotFoundError` if no attempt before can have removed it, and `PaymentRequiredError` for a locked
         conversation.
 
-        Source: https://docs.omi.me (deleteConversation) and observed behaviour.
+        Source: https://docs.omi.me (deleteConversation) and observed behavior.
         """
         request = delete_conversation(conversation_id)
         if keep is None or isinstance(request, Exception):
@@ -413,7 +413,7 @@ class AsyncConversations:
 
         Raises `NotFoundError`, also for a locked conversation, which a write answers with `PaymentRequiredError`.
 
-        Source: https://docs.omi.me (getConversation) and observed behaviour.
+        Source: https://docs.omi.me (getConversation) and observed behavior.
         """
         request = get_conversation(conversation_id, include_transcript)
         return await self._retrier.call(request, timeout, retry)
@@ -447,7 +447,7 @@ class AsyncConversations:
         Bad arguments are refused at once. Iterating raises `BadRequestError` for a category that the server does not
         know, and `ResponseError` also if a single conversation cannot be read.
 
-        Source: https://docs.omi.me (listConversations) and observed behaviour.
+        Source: https://docs.omi.me (listConversations) and observed behavior.
         """
         pages = conversation_pages(start_date, end_date, categories, folder_id, starred, include_transcript, page_size)
         return AsyncListing(self._retrier, pages, arguments.limit(limit), timeout, retry)
@@ -476,7 +476,7 @@ class AsyncConversations:
         attempt that may have been carried out is not repeated: the error's `outcome` is then `unknown`, and making
         the call again may make a second conversation. `create_from_segments` can be repeated safely.
 
-        Source: https://docs.omi.me (createConversation) and observed behaviour.
+        Source: https://docs.omi.me (createConversation) and observed behavior.
         """
         request = create_conversation(
             text, text_source, text_source_spec, started_at, finished_at, language, geolocation
@@ -518,7 +518,7 @@ class AsyncConversations:
         Raises `ConflictError` while the server still works on the same session: for another call, or for an
         unanswered attempt of this one, whose `outcome` is then `unknown`.
 
-        Source: https://docs.omi.me (createConversationFromSegments) and observed behaviour.
+        Source: https://docs.omi.me (createConversationFromSegments) and observed behavior.
         """
         request = create_conversation_from_segments(
             segments,
@@ -556,7 +556,7 @@ class AsyncConversations:
         up to 130 seconds for an attempt and 300 in all. Questions have an allowance of their own: we have observed 25
         an hour.
 
-        Source: https://docs.omi.me (ask) and observed behaviour.
+        Source: https://docs.omi.me (ask) and observed behavior.
         """
         return await self._retrier.call(ask(question, limit, timezone), timeout, retry)
 

@@ -101,7 +101,7 @@ class AsyncDailySummaries:
         Bad arguments are refused at once. A single summary that the server cannot send makes it fail for the whole
         page (`ServerError`).
 
-        Source: https://docs.omi.me (listDailySummaries) and observed behaviour.
+        Source: https://docs.omi.me (listDailySummaries) and observed behavior.
         """
         pages = daily_summary_pages(start_date, end_date, page_size)
         return AsyncListing(self._retrier, pages, arguments.limit(limit), timeout, retry)
@@ -117,6 +117,6 @@ class AsyncDailySummaries:
 
         Raises `NotFoundError`.
 
-        Source: https://docs.omi.me (getDailySummary) and observed behaviour.
+        Source: https://docs.omi.me (getDailySummary) and observed behavior.
         """
         return await self._retrier.call(get_daily_summary(summary_id), timeout, retry)

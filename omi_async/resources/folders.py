@@ -39,6 +39,6 @@ class AsyncFolders:
         There are none for a user who never opened the app's list of folders. A folder's `id` is what
         `conversations.list` takes as `folder_id`. It costs one of the reads that the server allows for conversations.
 
-        Source: https://docs.omi.me (listFolders) and observed behaviour.
+        Source: https://docs.omi.me (listFolders) and observed behavior.
         """
         return await self._retrier.call(list_folders(), timeout, retry)

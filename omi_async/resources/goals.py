@@ -206,7 +206,7 @@ class AsyncGoals:
 
         `limit` is how many goals the result has at most. The server gives 1000, and the API has no way to ask for more.
 
-        Source: https://docs.omi.me (listGoals) and observed behaviour.
+        Source: https://docs.omi.me (listGoals) and observed behavior.
         """
         most = arguments.limit(limit)
         goals = await self._retrier.call(list_goals(include_inactive), timeout, retry)
@@ -223,7 +223,7 @@ class AsyncGoals:
 
         Raises `NotFoundError`.
 
-        Source: https://docs.omi.me (getGoal) and observed behaviour.
+        Source: https://docs.omi.me (getGoal) and observed behavior.
         """
         return await self._retrier.call(get_goal(goal_id), timeout, retry)
 
@@ -256,7 +256,7 @@ class AsyncGoals:
         Servers of May 2026 need `target_value`, ignore what they do not know, and end the oldest active goal for the
         fifth.
 
-        Source: https://docs.omi.me (createGoal) and observed behaviour.
+        Source: https://docs.omi.me (createGoal) and observed behavior.
         """
         request = create_goal(
             title,
@@ -301,7 +301,7 @@ class AsyncGoals:
         2026 ignore what they do not know. Never clear `min_value` or `max_value` there: they store it and fail to show
         the goal from then on.
 
-        Source: https://docs.omi.me (updateGoal) and observed behaviour.
+        Source: https://docs.omi.me (updateGoal) and observed behavior.
         """
         request = update_goal(
             goal_id,
@@ -334,7 +334,7 @@ class AsyncGoals:
 
         Raises `NotFoundError`.
 
-        Source: https://docs.omi.me (updateGoalProgress) and observed behaviour.
+        Source: https://docs.omi.me (updateGoalProgress) and observed behavior.
         """
         return await self._retrier.call(update_goal_progress(goal_id, current_value), timeout, retry)
 
@@ -350,7 +350,7 @@ class AsyncGoals:
 
         `days` is how many entries there are at most, from 1 to 365. A goal that does not exist has an empty history.
 
-        Source: https://docs.omi.me (listGoalHistory) and observed behaviour.
+        Source: https://docs.omi.me (listGoalHistory) and observed behavior.
         """
         return await self._retrier.call(list_goal_history(goal_id, days), timeout, retry)
 
@@ -369,6 +369,6 @@ class AsyncGoals:
 
         Raises `NotFoundError` if no attempt before can have removed it.
 
-        Source: https://docs.omi.me (deleteGoal) and observed behaviour.
+        Source: https://docs.omi.me (deleteGoal) and observed behavior.
         """
         return await self._retrier.call(delete_goal(goal_id), timeout, retry)

@@ -104,7 +104,7 @@ class AsyncKeys:
         A revoked key can be let in for up to an hour. Raises `RateLimitError`, and `RouteNotFoundError` from servers
         of May 2026.
 
-        Source: https://docs.omi.me (getCallingApiKey) and observed behaviour.
+        Source: https://docs.omi.me (getCallingApiKey) and observed behavior.
         """
         return await self._retrier.call(current_key(), timeout, retry)
 
@@ -117,7 +117,7 @@ class AsyncKeys:
     ) -> tuple[ApiKey, ...]:
         """List the keys of the signed-in user, the newest first, without the keys themselves.
 
-        Source: https://docs.omi.me (listApiKeys) and observed behaviour.
+        Source: https://docs.omi.me (listApiKeys) and observed behavior.
         """
         request = list_keys(id_token)
         del id_token  # private: a traceback that shows locals must not show it
@@ -141,7 +141,7 @@ class AsyncKeys:
         the error's `outcome` is then `unknown`, and a key that nobody knows may be in the list. Raises
         `BadRequestError` for a scope that the server does not know.
 
-        Source: https://docs.omi.me (createApiKey) and observed behaviour.
+        Source: https://docs.omi.me (createApiKey) and observed behavior.
         """
         request = create_key(name, scopes, id_token)
         del id_token
@@ -159,7 +159,7 @@ class AsyncKeys:
 
         The server says the same of an id that does not exist: to be sure, look at the list.
 
-        Source: https://docs.omi.me (revokeApiKey) and observed behaviour.
+        Source: https://docs.omi.me (revokeApiKey) and observed behavior.
         """
         request = revoke_key(key_id, id_token)
         del id_token

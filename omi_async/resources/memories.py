@@ -212,7 +212,7 @@ class AsyncMemories:
         Bad arguments are refused at once. Iterating raises `BadRequestError` for a category that the server does not
         know.
 
-        Source: https://docs.omi.me (listMemories) and observed behaviour.
+        Source: https://docs.omi.me (listMemories) and observed behavior.
         """
         pages = memory_pages(categories, page_size)
         return AsyncListing(self._retrier, pages, arguments.limit(limit), timeout, retry)
@@ -229,7 +229,7 @@ class AsyncMemories:
 
         `limit` is 1 to 100; we have observed 20 results at most.
 
-        Source: https://docs.omi.me and observed behaviour.
+        Source: https://docs.omi.me and observed behavior.
         """
         return await self._retrier.call(search_memories(query, limit), timeout, retry)
 
@@ -249,7 +249,7 @@ class AsyncMemories:
         longer. The text decides which memory it is: where the user has it already, the newest servers give that one
         as it is, and older ones set its category, visibility and tags again. To be sure of those, update the memory.
 
-        Source: https://docs.omi.me (createMemory) and observed behaviour.
+        Source: https://docs.omi.me (createMemory) and observed behavior.
         """
         return await self._retrier.call(create_memory(content, category, visibility, tags), timeout, retry)
 
@@ -265,7 +265,7 @@ class AsyncMemories:
         A text that comes twice gives the same memory twice. A batch costs one request of a window of its own: we have
         observed 15 an hour.
 
-        Source: https://docs.omi.me (createMemoriesBatch) and observed behaviour.
+        Source: https://docs.omi.me (createMemoriesBatch) and observed behavior.
         """
         return await self._retrier.call(create_memories(memories), timeout, retry)
 
@@ -292,7 +292,7 @@ class AsyncMemories:
         After such an update the outcome of a `NotFoundError` or a `ConflictError` is unknown, and an answer with
         another id is a `ResponseError` that is not tried again.
 
-        Source: https://docs.omi.me (updateMemory) and observed behaviour.
+        Source: https://docs.omi.me (updateMemory) and observed behavior.
         """
         return await self._retrier.call(update_memory(memory_id, content, visibility, tags, category), timeout, retry)
 
@@ -310,7 +310,7 @@ class AsyncMemories:
 
         Raises `NotFoundError` if no attempt before can have removed it, and `PaymentRequiredError` for a locked memory.
 
-        Source: https://docs.omi.me (deleteMemory) and observed behaviour.
+        Source: https://docs.omi.me (deleteMemory) and observed behavior.
         """
         return await self._retrier.call(delete_memory(memory_id), timeout, retry)
 

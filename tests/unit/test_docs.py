@@ -72,6 +72,33 @@ def test_example_runs(program: str, printed: str | None, tmp_path: Path) -> None
         assert printed == re.sub(" +$", "", result.stdout, flags=re.M)
 
 
+ONE_AFTER_THE_OTHER = """
+import json, sys
+names = []  # kept to the end, as each program keeps its own
+for program in json.loads(sys.argv[1]):
+    names.append({"__name__": "__main__"})
+    exec(program, names[-1])
+    print("next")
+"""
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if page not in (TUTORIAL, HOSTS) and len(programs(page)) > 1],
+    ids=lambda page: page.name,
+)
+def test_examples_of_a_page_follow_each_other(page: Path, tmp_path: Path) -> None:
+    """Whoever copies the examples of a page in their order, onto one sandbox, sees what the page says."""
+    shown = programs(page)
+    with Sandbox() as sandbox:
+        settings = {"OMI_API_KEY": sandbox.api_key, "OMI_API_BASE": sandbox.url}
+        texts = json.dumps([program for program, _ in shown])
+        result = run("-c", ONE_AFTER_THE_OTHER, texts, cwd=tmp_path, environment=settings)
+    assert (0, "") == (result.returncode, result.stderr)
+    said = re.sub(" +$", "", result.stdout, flags=re.M).split("next\n")
+    assert all(printed in (None, output) for (_, printed), output in zip(shown, said, strict=False))
+
+
 def test_tutorial(tmp_path: Path) -> None:
     """The steps of the tutorial run one after the other on one sandbox, with the month that the first one writes."""
     first, *others = programs(TUTORIAL)

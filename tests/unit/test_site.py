@@ -3,7 +3,8 @@
 import ast
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import omi_async
 import omi_sync
 from omi_async import archive, errors, sandbox
+from omi_sync import Conversations, OmiClient, OmiError, RetryPolicy, Sandbox
 from tests import pictures
 from tests.benchmarks import plots
 
@@ -19,6 +21,7 @@ pytestmark = pytest.mark.repository
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
+SITE = tomllib.loads((ROOT / "zensical.toml").read_text(encoding="utf-8"))["project"]
 REFERENCE = {
     name: page.name
     for page in sorted((DOCS / "reference").glob("*.md"))
@@ -94,6 +97,79 @@ def test_errors_are_in_troubleshooting() -> None:
     assert [] == [kind.advice for kind in classes if kind.advice and kind.advice not in flat(page)]
 
 
+NOWHERE = "http://127.0.0.1:9"  # the port of discard, which nothing serves
+
+
+def call(sandbox: Sandbox, **settings: Any) -> Conversations:
+    """The conversations of a client that tries once."""
+    given: dict[str, Any] = {
+        "api_key": sandbox.api_key,
+        "base_url": sandbox.url,
+        "retry": RetryPolicy.never(),
+    } | settings
+    return OmiClient(**given).conversations
+
+
+MISTAKES: dict[str, Callable[[Sandbox], object]] = {
+    "no key": lambda _: OmiClient(""),
+    "a key with more": lambda sandbox: call(sandbox, api_key=f"Bearer {sandbox.api_key}"),
+    "a whole base URL": lambda sandbox: call(sandbox, base_url=f"{sandbox.url}/v1"),
+    "a limit below 0": lambda sandbox: call(sandbox, timeout=-1),
+    "another key": lambda sandbox: call(sandbox, api_key=f"omi_dev_{'9' * 32}").get("conv_standup"),
+    "no scope": lambda sandbox: call(sandbox, api_key=sandbox.read_only_key).delete("conv_standup"),
+    "locked": lambda sandbox: call(sandbox).update("conv_locked", title="One"),
+    "gone": lambda sandbox: call(sandbox).delete("conv_unheard_of"),
+    "no id": lambda sandbox: call(sandbox).delete("../memories/m1"),
+    "no str": lambda sandbox: call(sandbox).get(5),  # type: ignore[arg-type]
+    "no text": lambda sandbox: call(sandbox).update("conv_standup", title=" "),
+    "no change": lambda sandbox: call(sandbox).update("conv_standup"),
+    "no zone": lambda sandbox: call(sandbox).list(start_date=datetime(2026, 1, 1)),  # noqa: DTZ001 - the mistake
+    "no server": lambda sandbox: call(sandbox, base_url=NOWHERE).get("conv_standup"),
+    "no proxy": lambda sandbox: call(sandbox, proxy=NOWHERE).get("conv_standup"),
+    "no directory": lambda sandbox: list(call(sandbox).delete_many(["conv_noise"], journal="notes/hide.db")),
+    "a set": lambda sandbox: call(sandbox).delete_many({"conv_noise"}, journal="hide.db"),
+}
+FAULTS: dict[str, dict[str, Any]] = {
+    "throttled": {"status": 429, "headers": {"Retry-After": "900"}},
+    "a gateway's page": {"status": 404, "body": "<html>"},
+    "a login's": {"status": 302, "headers": {"Location": "https://login.example/"}},
+    "overloaded": {"status": 503},
+    "broken": {"status": 500},
+    "too large": {"status": 413},
+    "another shape": {"status": 200, "body": {"id": 1}},
+    "an answer lost": {"close": "after"},
+}
+
+
+def read(sandbox: Sandbox, mistake: str) -> tuple[str, str]:
+    """The class and the text of the error that a mistake, or a fault of the server, ends in."""
+    try:
+        if mistake in FAULTS:
+            sandbox.fail(**FAULTS[mistake])
+            call(sandbox).update("conv_standup", title="One")
+        MISTAKES[mistake](sandbox)
+    except (OmiError, TypeError) as error:
+        return type(error).__name__, str(error)
+    raise AssertionError(mistake)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # of clients that nobody closes
+def test_search_finds_what_was_read() -> None:
+    """The search wants every word that is looked for: those of a real message are in the section of its error."""
+    page = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
+    sections = dict(re.findall(r"^### (.+?)\n(.*?)(?=^##|\Z)", page, re.M | re.S))
+    between = re.compile(SITE["plugins"]["search"]["separator"])
+    with Sandbox() as sandbox:
+        for mistake in [*MISTAKES, *FAULTS]:
+            kind, message = read(sandbox, mistake)
+            place = "InvalidRequestError" if kind == "TypeError" else kind
+            section = next(f"{names} {text}" for names, text in sections.items() if place in names.split(", "))
+            words = {word for word in between.split(section.lower().replace("*", " ").replace("|", " ")) if word}
+            asked = [word for word in between.split(f"omi_sync.errors.{kind}: {message}".lower()) if word]
+            missing = [word for word in asked if not any(found.startswith(word) for found in words)]
+            assert (mistake, []) == (mistake, missing)
+
+
 def listed(entries: Any) -> Iterator[str]:
     for entry in entries:
         for place in entry.values():
@@ -105,18 +181,16 @@ def listed(entries: Any) -> Iterator[str]:
 
 def test_every_page_is_in_the_navigation() -> None:
     """No page is without a way to it, and none is named twice."""
-    site = tomllib.loads((ROOT / "zensical.toml").read_text(encoding="utf-8"))["project"]
     pages = sorted(str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md"))
-    assert pages == sorted(listed(site["nav"]))
-    assert ["Start", "Guides", "Reference", "Behind it"] == [name for part in site["nav"] for name in part]
+    assert pages == sorted(listed(SITE["nav"]))
+    assert ["Start", "Guides", "Reference", "Behind it"] == [name for part in SITE["nav"] for name in part]
 
 
 def test_addresses_agree() -> None:
     """The site's edit links and the package's metadata name one repository."""
-    site = tomllib.loads((ROOT / "zensical.toml").read_text(encoding="utf-8"))["project"]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert site["repo_url"] == project["urls"]["Source"]
-    assert all(url.startswith(site["repo_url"]) for url in project["urls"].values())
+    assert SITE["repo_url"] == project["urls"]["Source"]
+    assert all(url.startswith(SITE["repo_url"]) for url in project["urls"].values())
 
 
 @pytest.mark.parametrize("name", pictures.PICTURES)
