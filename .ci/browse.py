@@ -86,6 +86,7 @@ def search(reader: Reader, words: str, wanted: str) -> None:
     page = reader.page()
     reader.open(page, "")
     page.keyboard.press("/")
+    page.locator("input:focus").wait_for(timeout=10_000)
     page.keyboard.type(words)
     page.get_by_text(re.compile(r"^\d+ results?$")).wait_for(timeout=10_000)
     page.get_by_text(wanted).locator("visible=true").first.wait_for(timeout=10_000)

@@ -4,6 +4,7 @@ import ast
 import re
 import tomllib
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -100,34 +101,37 @@ def test_errors_are_in_troubleshooting() -> None:
 NOWHERE = "http://127.0.0.1:9"  # the port of discard, which nothing serves
 
 
-def call(sandbox: Sandbox, **settings: Any) -> Conversations:
-    """The conversations of a client that tries once."""
-    given: dict[str, Any] = {
-        "api_key": sandbox.api_key,
-        "base_url": sandbox.url,
-        "retry": RetryPolicy.never(),
-    } | settings
-    return OmiClient(**given).conversations
+class Caller:
+    """Calls on a sandbox with clients that try once."""
+
+    def __init__(self, sandbox: Sandbox, clients: ExitStack) -> None:
+        self.sandbox = sandbox
+        self._clients = clients
+
+    def __call__(self, **settings: Any) -> Conversations:
+        given: dict[str, Any] = {"api_key": self.sandbox.api_key, "base_url": self.sandbox.url}
+        client = OmiClient(**given | {"retry": RetryPolicy.never()} | settings)
+        return self._clients.enter_context(client).conversations
 
 
-MISTAKES: dict[str, Callable[[Sandbox], object]] = {
-    "no key": lambda _: OmiClient(""),
-    "a key with more": lambda sandbox: call(sandbox, api_key=f"Bearer {sandbox.api_key}"),
-    "a whole base URL": lambda sandbox: call(sandbox, base_url=f"{sandbox.url}/v1"),
-    "a limit below 0": lambda sandbox: call(sandbox, timeout=-1),
-    "another key": lambda sandbox: call(sandbox, api_key=f"omi_dev_{'9' * 32}").get("conv_standup"),
-    "no scope": lambda sandbox: call(sandbox, api_key=sandbox.read_only_key).delete("conv_standup"),
-    "locked": lambda sandbox: call(sandbox).update("conv_locked", title="One"),
-    "gone": lambda sandbox: call(sandbox).delete("conv_unheard_of"),
-    "no id": lambda sandbox: call(sandbox).delete("../memories/m1"),
-    "no str": lambda sandbox: call(sandbox).get(5),  # type: ignore[arg-type]
-    "no text": lambda sandbox: call(sandbox).update("conv_standup", title=" "),
-    "no change": lambda sandbox: call(sandbox).update("conv_standup"),
-    "no zone": lambda sandbox: call(sandbox).list(start_date=datetime(2026, 1, 1)),  # noqa: DTZ001 - the mistake
-    "no server": lambda sandbox: call(sandbox, base_url=NOWHERE).get("conv_standup"),
-    "no proxy": lambda sandbox: call(sandbox, proxy=NOWHERE).get("conv_standup"),
-    "no directory": lambda sandbox: list(call(sandbox).delete_many(["conv_noise"], journal="notes/hide.db")),
-    "a set": lambda sandbox: call(sandbox).delete_many({"conv_noise"}, journal="hide.db"),
+MISTAKES: dict[str, Callable[[Caller], object]] = {
+    "no key": lambda call: call(api_key=""),
+    "a key with more": lambda call: call(api_key=f"Bearer {call.sandbox.api_key}"),
+    "a whole base URL": lambda call: call(base_url=f"{call.sandbox.url}/v1"),
+    "a limit below 0": lambda call: call(timeout=-1),
+    "another key": lambda call: call(api_key=f"omi_dev_{'9' * 32}").get("conv_standup"),
+    "no scope": lambda call: call(api_key=call.sandbox.read_only_key).delete("conv_standup"),
+    "locked": lambda call: call().update("conv_locked", title="One"),
+    "gone": lambda call: call().delete("conv_unheard_of"),
+    "no id": lambda call: call().delete("../memories/m1"),
+    "no str": lambda call: call().get(5),  # type: ignore[arg-type]
+    "no text": lambda call: call().update("conv_standup", title=" "),
+    "no change": lambda call: call().update("conv_standup"),
+    "no zone": lambda call: call().list(start_date=datetime(2026, 1, 1)),  # noqa: DTZ001 - the mistake
+    "no server": lambda call: call(base_url=NOWHERE).get("conv_standup"),
+    "no proxy": lambda call: call(proxy=NOWHERE).get("conv_standup"),
+    "no directory": lambda call: list(call().delete_many(["conv_noise"], journal="notes/hide.db")),
+    "a set": lambda call: call().delete_many({"conv_noise"}, journal="hide.db"),
 }
 FAULTS: dict[str, dict[str, Any]] = {
     "throttled": {"status": 429, "headers": {"Retry-After": "900"}},
@@ -141,30 +145,29 @@ FAULTS: dict[str, dict[str, Any]] = {
 }
 
 
-def read(sandbox: Sandbox, mistake: str) -> tuple[str, str]:
+def read(call: Caller, mistake: str) -> tuple[str, str]:
     """The class and the text of the error that a mistake, or a fault of the server, ends in."""
     try:
         if mistake in FAULTS:
-            sandbox.fail(**FAULTS[mistake])
-            call(sandbox).update("conv_standup", title="One")
-        MISTAKES[mistake](sandbox)
+            call.sandbox.fail(**FAULTS[mistake])
+            call().update("conv_standup", title="One")
+        MISTAKES[mistake](call)
     except (OmiError, TypeError) as error:
         return type(error).__name__, str(error)
     raise AssertionError(mistake)
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")  # of clients that nobody closes
 def test_search_finds_what_was_read() -> None:
     """The search wants every word that is looked for: those of a real message are in the section of its error."""
     page = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
     sections = dict(re.findall(r"^### (.+?)\n(.*?)(?=^##|\Z)", page, re.M | re.S))
     between = re.compile(SITE["plugins"]["search"]["separator"])
-    with Sandbox() as sandbox:
+    with Sandbox() as sandbox, ExitStack() as clients:
         for mistake in [*MISTAKES, *FAULTS]:
-            kind, message = read(sandbox, mistake)
+            kind, message = read(Caller(sandbox, clients), mistake)
             place = "InvalidRequestError" if kind == "TypeError" else kind
             section = next(f"{names} {text}" for names, text in sections.items() if place in names.split(", "))
-            words = {word for word in between.split(section.lower().replace("*", " ").replace("|", " ")) if word}
+            words = [word for word in between.split(flat(section).lower()) if word]
             asked = [word for word in between.split(f"omi_sync.errors.{kind}: {message}".lower()) if word]
             missing = [word for word in asked if not any(found.startswith(word) for found in words)]
             assert (mistake, []) == (mistake, missing)
