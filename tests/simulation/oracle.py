@@ -423,7 +423,8 @@ def _sent_is_reported(case: Case, job: JobTold) -> Iterator[str]:
 
 
 def _items_told_truly(case: Case, job: JobTold) -> Iterator[str]:
-    sent, ever = _sent(case, job, job.life), _sent(case, job)
+    sent = _sent(case, job, job.life)
+    ever = [seen for seen in _sent(case, job) if seen.at <= job.ended + 1.0]  # and not what later lives sent
     strayed = {_id_of(seen) for seen in sent if seen.strayed}
     for each in sorted({told.id for told in job.told} - strayed):
         told = [told for told in job.told if told.id == each]
