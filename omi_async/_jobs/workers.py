@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Generic, TypeVar
 
-from .._wire.pool import running_loop
+from .._wire.pool import closed, running_loop
 from ..errors import (
     AuthenticationError,
     BulkStoppedError,
@@ -375,7 +375,10 @@ class Job(Generic[R]):
         return self._is_going_on()
 
     def _pause(self, seconds: float) -> Awaitable[None]:
-        return self._retrier.transport.pause(self._retrier.policy.sleep, seconds)
+        transport = self._retrier.transport
+        if transport.closed:
+            raise closed()
+        return transport.pause(self._retrier.policy.sleep, seconds)
 
     async def _settle(self, item: Item) -> None:
         """See one item through to its outcome, and have the next one of its id, if any, sent after it."""
