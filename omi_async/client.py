@@ -141,9 +141,10 @@ class AsyncOmiClient:
         """A client with another key, which uses the connections of this one.
 
         Settings are those of this client, `on_event` included. What the server refuses a key is remembered for that
-        key alone: each has rate windows and a budget for retries of its own. Both share `max_connections`. Closing
-        this client closes it too; closing it closes nothing else: calls under way go on, and further ones raise
-        `ClientClosedError`. Raises `ConfigurationError` for what cannot be a key.
+        key alone: each has rate windows and a budget for retries of its own. All share `max_connections`. They are
+        closed with the client that was made first, without `with_key`. Closing another one closes nothing else: its
+        calls under way go on, and further ones raise `ClientClosedError`. The new client has the methods of a
+        subclass, and nothing that its `__init__` sets. Raises `ConfigurationError` for what cannot be a key.
         """
         made = _with_key(self._transport, api_key)
         del api_key
@@ -188,8 +189,9 @@ class AsyncOmiClient:
         transport = self.__dict__.get("_transport")  # missing where __init__ refused a setting
         if transport is None or self._owner is not None:
             return
+        shown = repr(self)
         if transport.pool.abandon() and not sys.is_finalizing():
-            warnings.warn(f"{self!r} made at {self._made_at} was not closed", ResourceWarning, stacklevel=2)
+            warnings.warn(f"{shown} made at {self._made_at} was not closed", ResourceWarning, stacklevel=2)
 
 
 def _made(

@@ -15,6 +15,7 @@ import attrs
 
 from ._protocol.collection import Page
 from ._protocol.request import Request
+from ._wire.pool import Place
 from .retry import Retrier, RetryPolicy, Timeout
 
 R = TypeVar("R")
@@ -63,6 +64,7 @@ class AsyncListing(Generic[R]):
         self._closed = False
         self._rows: deque[R] = deque()
         self._filling = asyncio.Lock()
+        self._place: Place | None = None  # where consumers wait for each other
 
     @property
     def gaps(self) -> bool:
@@ -96,7 +98,7 @@ class AsyncListing(Generic[R]):
 
     async def _fill(self) -> None:
         """Have at least one row at hand; raises StopAsyncIteration if there are no more."""
-        async with self._filling:
+        async with self._turn():
             while not self._rows:
                 if self._closed or self._pages.ended or self._left == 0:
                     raise StopAsyncIteration
@@ -107,6 +109,13 @@ class AsyncListing(Generic[R]):
                     new = new[: self._left]
                     self._left -= len(new)
                 self._rows.extend(new)
+
+    def _turn(self) -> asyncio.Lock:
+        """Whose turn it is to fetch. A loop that ended may have left it taken, so each one has its own."""
+        place = self._retrier.transport.pool.here()
+        if self._place is not place:
+            self._place, self._filling = place, asyncio.Lock()
+        return self._filling
 
 
 class ByTime(Generic[R]):

@@ -259,7 +259,7 @@ class Call(Generic[T]):
         """Do not spend a request that the server is known to refuse."""
         for gate in self._gates:
             seconds = gate.refused_for()
-            if seconds and not self._transport.closed:  # no window opens for a closed client, as the attempt will say
+            if seconds and self._transport.takes(self._last):  # else the attempt says that the client is closed
                 refused = RateLimitError(
                     f"the server's window stays closed for another {seconds:.0f} s; nothing was sent.",
                     retryable=True,
@@ -270,7 +270,13 @@ class Call(Generic[T]):
                 raise self._marked(refused)
 
     def _next(self, *, fresh: bool) -> Attempt:
-        return Attempt(connect=self._timeout.connect, limit=self._timeout.attempt, left=self._left, fresh=fresh)
+        return Attempt(
+            connect=self._timeout.connect,
+            limit=self._timeout.attempt,
+            left=self._left,
+            fresh=fresh,
+            first=self.attempts == 0,
+        )
 
     def _left(self) -> float | None:
         return None if self._end is None else self._end - self._policy.clock()
@@ -354,11 +360,11 @@ class Call(Generic[T]):
         async def attempt() -> T:
             if failures:
                 raise failures.pop()
+            # A connection that failed, or a server behind it that did, is not asked again.
+            self._last = self._next(fresh=self.maybe_applied or self._request.effect == "once")
             # Other calls may have learned in the meantime that the window is closed; one's own 429 was waited for.
             if not isinstance(self.refused, RateLimitError):
                 self._pass_gates()
-            # A connection that failed, or a server behind it that did, is not asked again.
-            self._last = self._next(fresh=self.maybe_applied or self._request.effect == "once")
             if self._trail is not None:
                 self._trail.attempt_begins()
             return await self._attempt()

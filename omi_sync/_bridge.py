@@ -115,13 +115,13 @@ class Bridge(Generic[T]):
 
     def close(self) -> None:
         """Close the target on its loop and end the thread; again, or in the child of a fork, it does nothing."""
+        if self._owner is not None:  # its calls go on; further ones are refused on the loop, as are those of jobs
+            _run_at_once(self.target.aclose())
+            return
         thread = self.__dict__.get("_thread")
         if thread is not None:
             _refuse_own(thread)
         self._closed = True
-        if self._owner is not None:
-            _run_at_once(self.target.aclose())
-            return
         if self._lives_in_parent:
             return
         if thread is None or thread.stays_unstarted():
@@ -131,6 +131,12 @@ class Bridge(Generic[T]):
                 thread = self._thread = _LoopThread(self.target)
                 thread.start()
             thread.stop()
+            thread.join(_CLOSE_LIMIT)
+
+    def wait_for_end(self) -> None:
+        """Wait until a loop that is closed meanwhile has ended, and with it all that was under way."""
+        thread: _LoopThread | None = (self._owner or self).__dict__.get("_thread")
+        if thread is not None and not sys.is_finalizing():
             thread.join(_CLOSE_LIMIT)
 
     def _serving(self) -> "_LoopThread":

@@ -224,7 +224,7 @@ def next_outcome(bridge: Bridge[Any], target: Worked[O], items: object) -> O:
                 break
             if not isinstance(error, ClientClosedError):
                 raise
-            # The loop has gone, and what was under way on it has ended.
+            bridge.wait_for_end()  # of what is under way, which the job's error counts
             reason = error.with_traceback(None)
         except BaseException:
             _rest(bridge, target, fed)
@@ -242,8 +242,11 @@ def close_job(bridge: Bridge[Any], target: Worked[Any], items: object) -> None:
     fed = items if isinstance(items, Feed) else None
     try:
         # A client that was closed has ended the job; on its own thread, garbage is collected without waiting.
-        with suppress(ClientClosedError, EventLoopError):
-            bridge.run(target.aclose(), fed)
+        with suppress(EventLoopError):
+            try:
+                bridge.run(target.aclose(), fed)
+            except ClientClosedError:
+                bridge.wait_for_end()
         if fed is not None:
             fed.make_calls()
     except Exception:  # the input's own, when it was closed

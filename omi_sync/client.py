@@ -129,9 +129,10 @@ class OmiClient:
         """A client with another key, which uses the connections of this one.
 
         Settings are those of this client, `on_event` included. What the server refuses a key is remembered for that
-        key alone: each has rate windows and a budget for retries of its own. Both share `max_connections`. Closing
-        this client closes it too; closing it closes nothing else: calls under way go on, and further ones raise
-        `ClientClosedError`. Raises `ConfigurationError` for what cannot be a key.
+        key alone: each has rate windows and a budget for retries of its own. All share `max_connections`. They are
+        closed with the client that was made first, without `with_key`. Closing another one closes nothing else: its
+        calls under way go on, and further ones raise `ClientClosedError`. The new client has the methods of a
+        subclass, and nothing that its `__init__` sets. Raises `ConfigurationError` for what cannot be a key.
         """
         try:
             target = self._bridge.target.with_key(api_key)

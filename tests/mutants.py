@@ -81,6 +81,12 @@ MUTANTS: list[Mutant] = [
     *_of(
         "omi_async/paging.py",
         (
+            "a turn to fetch that no loop gives back",
+            "        if self._place is not place:\n",
+            "        if self._place is None:\n",
+            "tests/process/test_lifetime.py::test_listing_on_the_next_loop",
+        ),
+        (
             "the first page without news taken for the end",
             "_EMPTY_PAGES_TO_STOP = 2",
             "_EMPTY_PAGES_TO_STOP = 1",
@@ -1153,6 +1159,24 @@ MUTANTS: list[Mutant] = [
             "tests/process/test_lifetime.py::test_loop_closed_in_between",
         ),
         (
+            "two loops that come at once both served",
+            '        if self.__dict__.setdefault("loop", loop) is not loop:\n            raise other_loop()\n',
+            "        self.loop = loop\n",
+            "tests/process/test_lifetime.py::test_loops_that_come_at_once",
+        ),
+        (
+            "the client closed by the end of its loop alone",
+            "        self._disarm()\n        await self._close(owned)",
+            "        await self._end.aclose() if self._end is not None else await self._close(owned)",
+            "tests/process/test_lifetime.py::test_closed_as_its_loop_ends",
+        ),
+        (
+            "connections opened on a loop that is ending",
+            "        if self.closing:\n            raise loop_ends()\n",
+            "",
+            "tests/process/test_lifetime.py::test_called_as_its_loop_ends",
+        ),
+        (
             "a client moved off a loop that still runs",
             "self.is_inherited or self.loop.is_closed()",
             "True",
@@ -1178,8 +1202,8 @@ MUTANTS: list[Mutant] = [
         ),
         (
             "a slot kept after the attempt",
-            "        self.slots.release()\n        if self._closing",
-            "        if self._closing",
+            "            self.slots.release()\n            if self.closing",
+            "            if self.closing",
             f"{_SLOW}test_one_connection_for_many_calls",
         ),
         (
@@ -1191,6 +1215,12 @@ MUTANTS: list[Mutant] = [
     ),
     *_of(
         "omi_async/_wire/transport.py",
+        (
+            "calls under way ended with their key's client",
+            "self.closed if attempt.first else self.pool.closed",
+            "self.closed",
+            "tests/faults/test_with_key.py::test_closing_one_key_with_a_call_that_backs_off",
+        ),
         (
             "a cut answer taken for a refusal",
             '"the answer broke off.", outcome="unknown"',
@@ -1579,9 +1609,15 @@ MUTANTS: list[Mutant] = [
         ),
         (
             "close does not wait for the thread",
-            "            thread.join(_CLOSE_LIMIT)",
-            "            pass",
+            "            thread.stop()\n            thread.join(_CLOSE_LIMIT)",
+            "            thread.stop()",
             "tests/faults/test_load.py::test_no_thread_is_left",
+        ),
+        (
+            "a job that another thread ends does not wait for what is under way",
+            "        if thread is not None and not sys.is_finalizing():\n            thread.join(_CLOSE_LIMIT)",
+            "        del thread",
+            "tests/process/test_lifetime.py::test_close_during_a_job_of_another_thread",
         ),
         (
             "a dead loop waited for",

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+from .._wire.pool import closed
 from ..errors import RateLimitError
 from ..pacing import Gate
 from ..retry import Retrier
@@ -63,6 +64,8 @@ class Windows:
             if self.waiting_until is None or until > self.waiting_until + _ROUNDING:
                 self.waiting_until = until
                 tell()
+            if self._retrier.transport.closed:
+                raise closed()
             await self._retrier.transport.pause(self._retrier.policy.sleep, min(seconds, _SLICE))
         if self.waiting_until is not None:
             self.waiting_until = None

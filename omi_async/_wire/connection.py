@@ -66,6 +66,8 @@ class Attempt:
     """Seconds left for the whole call."""
     fresh: bool
     """Only a connection that has served no request yet will do."""
+    first: bool
+    """No attempt of the call was made before."""
     connected: bool = False
     """The request may have left."""
     reused: bool = False

@@ -9,6 +9,7 @@ versions of aiohttp that it was tested with, and only while nobody has put somet
 import asyncio
 import functools
 from collections.abc import Callable
+from contextlib import suppress
 from types import FunctionType
 from typing import Any
 
@@ -107,9 +108,10 @@ def _are_original(*methods: object) -> bool:
 
 def _drop(connection: aiohttp.connector.Connection) -> None:
     """Close a connection without sending what is left: the attempt is over, and its request must not arrive later."""
-    if connection.protocol is not None:
-        connection.protocol.abort()
-    connection.close()
+    with suppress(RuntimeError):  # the loop was closed before the attempt was over
+        if connection.protocol is not None:
+            connection.protocol.abort()
+        connection.close()
 
 
 def _writer(authorization: str, url: URL, user_agent: str, proxy: Proxy | None) -> Callable[[Request[Any]], bytes]:

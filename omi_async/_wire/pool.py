@@ -11,7 +11,7 @@ import aiohttp
 
 from .._late import load
 from .._protocol.arguments import misconfigured
-from ..errors import ClientClosedError, EventLoopError
+from ..errors import ClientClosedError, EventLoopError, Outcome
 from .connection import Connector
 from .deadline import Deadlines
 from .fork import keep_forever
@@ -22,32 +22,43 @@ _CLOSE_GRACE = 5.0  # seconds that calls under way get to finish when the client
 class Place:
     """What belongs to one event loop: the session, the slots for its requests, and the limits in force."""
 
+    loop: asyncio.AbstractEventLoop | None = None
+
     def __init__(self, max_connections: int, session: aiohttp.ClientSession | None) -> None:
-        self.loop: asyncio.AbstractEventLoop | None = None
         self.session = session
         """Owned unless the client borrows it; None until the first request."""
         self.slots = asyncio.Semaphore(max_connections)
+        self._max_connections = max_connections
         self.sending = Deadlines()
         self.waiting = Deadlines()
         self.target: aiohttp.ClientRequest | None = None
         """What the direct way shows to the connector."""
-        self._closing = False
+        self.closing = False
+        """The client is being closed, or its loop is ending."""
         self._idle = asyncio.Event()
         self.is_inherited = False
         """The loop runs in the process that this one was forked from."""
-        self._end: AsyncGenerator[None] | None = None  # closes the session; there if it is owned
+        self._end: AsyncGenerator[None] | None = None  # closes the session with its loop; there if it is owned
 
     def take(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Belong to a loop."""
+        """Belong to a loop. Of several that come at once, one gets the place."""
         # aiohttp ties a session to the loop it was made on, and says so in no public way.
         if self.session is not None and getattr(self.session, "_loop", loop) is not loop:
             raise other_loop()
         # Python imports it when it first looks up a host's name, on a thread, and a fork would not wait for that.
         load("encodings.idna")
-        self.loop = loop
+        if self.__dict__.setdefault("loop", loop) is not loop:
+            raise other_loop()
+
+    def following(self) -> "Place":
+        """The place that the client moves to from here. Threads that come at once get the same one."""
+        following: Place = self.__dict__.setdefault("_following", Place(self._max_connections, None))
+        return following
 
     def open(self, trust: ssl.SSLContext | None) -> aiohttp.ClientSession:
         """A session for this loop, which ends with it."""
+        if self.closing:
+            raise loop_ends()
         self.session = aiohttp.ClientSession(
             connector=Connector(trust), cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
         )
@@ -62,14 +73,24 @@ class Place:
         try:
             yield
         finally:
-            if self.session is not None:
+            if self._end is not None:
                 await self._close(self.session)
+
+    def _disarm(self) -> None:
+        """Leave nothing to close to the end of the loop."""
+        end, self._end = self._end, None
+        if end is not None:
+            with suppress(StopIteration, RuntimeError):  # the loop may be ending it just now
+                end.aclose().send(None)
 
     def released(self) -> None:
         """A request has ended."""
-        self.slots.release()
-        if self._closing and not self.sending:
-            self._idle.set()
+        try:
+            self.slots.release()
+            if self.closing and not self.sending:
+                self._idle.set()
+        except RuntimeError:  # the loop was closed before the request had ended: nobody waits any more
+            return
 
     def is_left(self) -> bool:
         """Whether no call can be under way here: the loop was closed, or it runs in the process this one comes from."""
@@ -83,13 +104,12 @@ class Place:
 
     async def close(self) -> None:
         """Let the calls under way finish for a while, and close an owned session."""
-        if self._end is not None:
-            await self._end.aclose()
-        else:
-            await self._close(None)
+        owned = None if self._end is None else self.session
+        self._disarm()
+        await self._close(owned)
 
     async def _close(self, owned: aiohttp.ClientSession | None) -> None:
-        self._closing = True
+        self.closing = True
         try:
             self.waiting.end_all()
             if self.sending:
@@ -117,8 +137,7 @@ class Place:
         if self._end is None or session is None or session.closed or loop is None or self.is_inherited:
             return False
         self.session = None
-        with suppress(StopIteration, RuntimeError):  # the loop may be ending it just now
-            self._end.aclose().send(None)  # it has nothing left to close
+        self._disarm()
         connector = session.connector
         session.detach()
         if not isinstance(connector, Connector):
@@ -163,7 +182,7 @@ class Pool:
             return place
         if not self.is_borrowed and place.is_left():
             place.let_go()
-            place = self.place = Place(self.max_connections, None)
+            place = self.place = place.following()
         elif place.loop is not None:
             raise other_loop()
         place.take(loop)
@@ -243,6 +262,11 @@ def running_loop() -> asyncio.AbstractEventLoop:
 def closed() -> ClientClosedError:
     """The error of a call that begins after the closing."""
     return ClientClosedError("the client is closed.", outcome="not_applied")
+
+
+def loop_ends(outcome: Outcome = "not_applied") -> EventLoopError:
+    """The error of a call on a loop that has closed the client's connections, as it does before it is closed."""
+    return EventLoopError("the event loop is ending.", outcome=outcome)
 
 
 def other_loop() -> EventLoopError:

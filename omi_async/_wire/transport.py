@@ -16,7 +16,7 @@ from ..errors import ClientClosedError, OmiError, Outcome, RequestTimeoutError, 
 from .connection import Attempt, not_http
 from .deadline import Deadline
 from .direct import Direct
-from .pool import Place, Pool, closed
+from .pool import Place, Pool, closed, loop_ends
 from .proxy import Proxy, hint, refusal
 from .session import ThroughSession
 
@@ -56,13 +56,17 @@ class Transport:
 
     @property
     def closed(self) -> bool:
-        """Whether every call is refused."""
+        """Whether further calls are refused."""
         return self._left or self.pool.closed
+
+    def takes(self, attempt: Attempt) -> bool:
+        """Whether an attempt may be made. A call that is under way goes on while the pool is open."""
+        return not (self.closed if attempt.first else self.pool.closed)
 
     async def send(self, request: Request[Any], attempt: Attempt) -> Answer:
         """Make one attempt, which is at most one request on the wire."""
         pool = self.pool
-        if self._left or pool.closed:
+        if not self.takes(attempt):
             raise closed()
         place = pool.here()
         if place.slots.locked():
@@ -102,17 +106,18 @@ class Transport:
         raise failure
 
     async def pause(self, wait: Callable[P, Awaitable[Any]], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Wait as told; ends at once, with an error, when the client is closed."""
-        if self.closed:
+        """Wait as told; ends at once, with an error, when the pool is closed or its loop ends."""
+        if self.pool.closed:
             raise closed()
+        place = self.pool.here()
         try:
-            with self.pool.here().waiting.within(None):
+            with place.waiting.within(None):
                 await wait(*args, **kwargs)
         except TimeoutError:
-            if not self.closed:
+            if not place.closing:
                 raise
-        if self.closed:
-            raise closed()
+        if place.closing:
+            raise closed() if self.pool.closed else loop_ends()
 
     def leave(self) -> None:
         """Refuse further calls; the pool stays open for the other keys."""
@@ -135,8 +140,10 @@ class Transport:
         outcome: Outcome = "unknown" if attempt.connected else "not_applied"
         if self.pool.is_borrowed and not timed_out and place.session is not None and place.session.closed:
             return ClientClosedError("the borrowed session is closed.", outcome=outcome)
-        if self.closed:
+        if self.pool.closed:
             return ClientClosedError("the client was closed while the call was under way.", outcome=outcome)
+        if place.closing:
+            return loop_ends(outcome)
         if timed_out:
             left = attempt.left()
             limit = "the whole call" if left is not None and left <= 0 else "one attempt"

@@ -8,17 +8,20 @@ import sys
 import threading
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from omi_async import (
     AsyncOmiClient,
     AttemptEnded,
+    BulkStoppedError,
     CallEnded,
     ClientClosedError,
     ConfigurationError,
     RateLimitError,
     ServerError,
+    TransportError,
 )
 from omi_sync import OmiClient
 from tests.support import inside
@@ -35,6 +38,13 @@ OTHER = "omi_dev_of_another_user"
 
 async def fine(exchange: Exchange) -> None:
     await exchange.succeed()
+
+
+async def close(client: AsyncOmiClient | OmiClient) -> None:
+    if isinstance(client, AsyncOmiClient):
+        await client.aclose()
+    else:
+        client.close()
 
 
 def keys(server: RawServer) -> list[str]:
@@ -99,10 +109,7 @@ async def test_closing_one_key(side: Side, operation: str) -> None:
         other, third = client.with_key(OTHER), client.with_key(OTHER)
         await side.call(other, operation)
         for _ in range(2):
-            if isinstance(other, AsyncOmiClient):
-                await other.aclose()
-            else:
-                other.close()
+            await close(other)
         assert (False, True, False) == (client.closed, other.closed, third.closed)
         assert isinstance(await failure(side, other, operation), ClientClosedError)
         await side.call(client, operation)
@@ -127,13 +134,126 @@ async def test_closing_one_key_with_a_call_under_way(side: Side) -> None:
         other = side.client(server.url).with_key(OTHER)
         call = asyncio.create_task(side.call(other, "delete"))
         await arrived.wait()
-        if isinstance(other, AsyncOmiClient):
-            await other.aclose()
-        else:
-            other.close()
+        await close(other)
         go_on.set()
         await call
         assert 1 == len(server.log)
+
+
+async def test_closing_one_key_with_a_call_that_waits_for_a_connection(side: Side) -> None:
+    """Such a call goes on too, and gives the connection back to the other keys."""
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+
+    async def script(exchange: Exchange) -> None:
+        arrived.set()
+        await go_on.wait()
+        await exchange.succeed()
+
+    async with RawServer(script) as server:
+        client = side.client(server.url, max_connections=1, timeout=20)
+        other = client.with_key(OTHER)
+        first = asyncio.create_task(side.call(client, "delete"))
+        await arrived.wait()
+        second = asyncio.create_task(side.call(other, "delete"))
+        while not inside.transport(other).pool.place.waiting:
+            await asyncio.sleep(0.001)
+        await close(other)
+        go_on.set()
+        await asyncio.gather(first, second)
+        await side.call(client, "delete")
+        assert ([KEY, OTHER, KEY], 1) == (keys(server), server.connections)
+
+
+async def test_closing_one_key_with_a_call_that_backs_off(side: Side, clock: VirtualClock) -> None:
+    """A call that fails goes on with its retries, and ends with its own error."""
+    others: list[AsyncOmiClient | OmiClient] = []
+
+    async def script(exchange: Exchange) -> None:
+        inside.transport(others[0]).leave()  # as closing does
+        if exchange.number == 1:
+            await exchange.send(answer(503, {"detail": "busy"}))
+        elif exchange.number == 2:
+            await exchange.succeed()
+        else:
+            exchange.reset()
+
+    async with RawServer(script) as server:
+        others.append(side.client(server.url, retry=clock.policy()).with_key(OTHER))
+        await side.call(others[0], "delete")
+        assert 2 == len(server.log)
+        assert isinstance(await failure(side, others[0], "delete"), ClientClosedError)
+        others[0] = others[0].with_key(OTHER)
+        error = await failure(side, others[0], "delete")
+        assert type(error) is TransportError
+        assert "unknown" == error.outcome
+        assert 5 == len(server.log)
+
+
+async def test_closing_one_key_with_a_job_under_way(side: Side) -> None:
+    """The job reports what was under way, and then that it was stopped."""
+    arrived, go_on = threading.Event(), asyncio.Event()
+
+    async def script(exchange: Exchange) -> None:
+        if exchange.name == "conv_1":
+            arrived.set()
+            await go_on.wait()
+        await exchange.succeed()
+
+    def work(client: OmiClient, seen: list[str]) -> None:
+        for outcome in client.conversations.delete_many(["conv_0", "conv_1", "conv_2"], concurrency=1):
+            seen.append(f"{outcome.id} {outcome.status}")
+
+    async def await_work(client: AsyncOmiClient, seen: list[str]) -> None:
+        async for outcome in client.conversations.delete_many(["conv_0", "conv_1", "conv_2"], concurrency=1):
+            seen.append(f"{outcome.id} {outcome.status}")
+
+    async with RawServer(script) as server:
+        other = side.client(server.url).with_key(OTHER)
+        seen: list[str] = []
+        if isinstance(other, AsyncOmiClient):
+            job = asyncio.create_task(await_work(other, seen))
+        else:
+            job = asyncio.create_task(asyncio.to_thread(work, other, seen))
+        await asyncio.to_thread(arrived.wait)
+        await close(other)
+        go_on.set()
+        with pytest.raises(BulkStoppedError) as caught:
+            await job
+        assert isinstance(caught.value.reason, ClientClosedError)
+        assert (2, "unknown") == (caught.value.done, caught.value.outcome)
+        assert ["conv_0 done", "conv_1 done", "conv_2 failed"] == seen
+        assert 2 == len(server.log)
+
+
+async def test_made_of_another_key(side: Side) -> None:
+    """A client that was made of another key's is closed with the first one only."""
+    async with RawServer(fine) as server:
+        other = side.client(server.url).with_key(OTHER)
+        third = other.with_key(KEY)
+        await close(other)
+        await side.call(third, "delete")
+        await side.call(other.with_key(OTHER), "delete")
+        await side.aclose()
+        assert third.closed
+        assert [KEY, OTHER] == keys(server)
+
+
+async def test_a_window_that_a_job_waits_for(side: Side, clock: VirtualClock) -> None:
+    """A job that waits for the window of a closed client ends, and does not wait for the window's end."""
+
+    async def script(exchange: Exchange) -> None:
+        inside.transport(other).leave()
+        await exchange.send(answer(429, {"detail": "Rate limit exceeded"}, headers={"Retry-After": "900"}))
+
+    async with RawServer(script) as server:
+        other = side.client(server.url, retry=clock.policy()).with_key(OTHER)
+        job: Any = other.conversations.delete_many(["conv_1"])
+        with pytest.raises(BulkStoppedError, match="client is closed"):
+            if isinstance(other, AsyncOmiClient):
+                [each async for each in job]
+            else:
+                await asyncio.to_thread(list, job)
+        assert (1, []) == (len(server.log), clock.sleeps)
 
 
 @pytest.mark.parametrize(

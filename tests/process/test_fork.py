@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.raw import Exchange, RawServer, answer, in_thread
+from tests.support.raw import Exchange, RawServer, answer, conversation, in_thread
 from tests.support.scale import FULL, times
 from tests.support.specimens import Specimen
 from tests.support.subprocesses import STRICT, run
@@ -429,7 +429,8 @@ def test_async_client_collected_in_a_child() -> None:
 
         def child():
             global client
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("error")  # it is not the child's to close
+            sys.unraisablehook = lambda failure: os._exit(2)
             del client
             gc.collect()
 
@@ -442,6 +443,36 @@ def test_async_client_collected_in_a_child() -> None:
         result = run(_program(source), server.url, options=_OPTIONS).check()
         assert ["0", "True"] == result.lines
         assert (["before", "after"], 1) == (_names(server), server.connections)
+
+
+@pytest.mark.scenario(147)
+def test_listing_forked_while_it_fetches() -> None:
+    """A listing that another thread waits for during a fork goes on in the child as well."""
+    asked = asyncio.Event()
+
+    async def script(exchange: Exchange) -> None:
+        if exchange.number == 1:
+            await asked.wait()
+        else:
+            asked.set()
+        await exchange.send(answer(200, [conversation("conv_1")]))
+
+    source = """
+        import time
+        from omi_sync import OmiClient
+        client = OmiClient(base_url=sys.argv[1], timeout=20)
+        rows = client.conversations.list(limit=1)
+        thread = worker(lambda: print([row.id for row in rows]))
+        while not client._bridge.target._transport.pool.place.sending:
+            time.sleep(0.001)
+        print(ended(fork(lambda: print([row.id for row in rows]))))
+        thread.join()
+        client.close()
+        """
+    with in_thread(RawServer(script)) as server:
+        result = run(_program(source), server.url, options=_OPTIONS).check()
+        assert ["0", "['conv_1']", "['conv_1']"] == sorted(result.lines)
+        assert 2 == server.connections
 
 
 _POOL = """

@@ -6,19 +6,30 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import parse_qsl
 
 import aiohttp
 import pytest
 
-from omi_async import AsyncOmiClient, ClientClosedError, EventLoopError, OmiError, RetryPolicy, Timeout
+from omi_async import (
+    AsyncListing,
+    AsyncOmiClient,
+    BulkStoppedError,
+    ClientClosedError,
+    Conversation,
+    EventLoopError,
+    OmiError,
+    RetryPolicy,
+    Timeout,
+)
 from omi_sync import OmiClient
 from tests.support import inside
 from tests.support.clock import VirtualClock
 from tests.support.inside import bridge
-from tests.support.raw import Exchange, RawServer, answer, in_thread
+from tests.support.raw import Exchange, RawServer, answer, conversation, in_thread
 from tests.support.sides import KEY, Side
 from tests.support.subprocesses import DEVELOPMENT, run, wait_until
 
@@ -230,6 +241,38 @@ def test_close_among_many_calls() -> None:
 
 
 # Close twice, early, from elsewhere
+
+
+@pytest.mark.scenario(142)
+def test_close_during_a_job_of_another_thread() -> None:
+    """The job counts and reports what was under way, even if its thread hears of the closing first."""
+    arrived, go_on = threading.Event(), threading.Event()
+
+    async def script(exchange: Exchange) -> None:
+        if exchange.name == "conv_1":
+            arrived.set()
+            await asyncio.to_thread(go_on.wait)
+        await exchange.succeed()
+
+    with in_thread(RawServer(script)) as server, ThreadPoolExecutor(2) as pool:
+        client = OmiClient(KEY, base_url=server.url)
+        job = client.conversations.delete_many(["conv_0", "conv_1", "conv_2"], concurrency=2)
+        assert "conv_0" == next(job).id
+        arrived.wait()
+        closing = pool.submit(client.close)
+        wait_until(lambda: client.closed)
+
+        def take() -> list[str]:
+            taken: list[str] = []
+            with pytest.raises(BulkStoppedError) as caught:
+                taken.extend(outcome.id for outcome in job)
+            assert "unknown" == caught.value.outcome
+            return [*taken, *[outcome.id for outcome in job.unclaimed]]
+
+        end = pool.submit(take)
+        threading.Timer(0.1, go_on.set).start()
+        assert "conv_1" in end.result()
+        closing.result()
 
 
 @pytest.mark.scenario(143)
@@ -571,6 +614,126 @@ def test_two_running_loops() -> None:
 
 
 @pytest.mark.scenario(146)
+@pytest.mark.parametrize("used", [False, True], ids=["first use", "after a closed loop"])
+def test_loops_that_come_at_once(used: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of loops that begin to use a client in the same moment one is served; the others are refused."""
+    number = 3
+    all_there = threading.Barrier(number)
+    with in_thread(RawServer(_succeed)) as server, ThreadPoolExecutor(number) as pool:
+        client = AsyncOmiClient(KEY, base_url=server.url)
+        if used:
+            asyncio.run(_use(client, "delete"))
+        inside.at_a_new_loop(monkeypatch, all_there.wait)
+        ended = threading.Barrier(number)
+
+        async def main() -> str:
+            try:
+                async with asyncio.timeout(20):
+                    await _use(client, "delete")
+            except EventLoopError as error:
+                return error.outcome
+            finally:
+                ended.wait()
+            return "served"
+
+        results = [each.result() for each in [pool.submit(asyncio.run, main()) for _ in range(number)]]
+        assert ["not_applied", "not_applied", "served"] == sorted(results)
+        assert used + 1 == len(server.log)
+        wait_until(lambda: server.open_connections == 0)
+
+
+@pytest.mark.scenario(146)
+def test_closed_as_its_loop_ends() -> None:
+    """A client in an asynchronous generator that nobody ended is closed as its loop ends, together with the loop."""
+    complaints: list[dict[str, Any]] = []
+
+    async def clients(url: str) -> AsyncGenerator[AsyncOmiClient]:
+        async with AsyncOmiClient(KEY, base_url=url) as client:
+            await _use(client, "delete")
+            yield client
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        for _ in range(8):  # in the order of their closing one or the other may be first
+            kept.append(clients(server.url))
+            await anext(kept[-1])
+
+    kept: list[AsyncGenerator[AsyncOmiClient]] = []
+    with in_thread(RawServer(_succeed)) as server:
+        asyncio.run(main())
+        assert [] == complaints
+        wait_until(lambda: server.open_connections == 0)
+
+
+@pytest.mark.scenario(146)
+@pytest.mark.usefixtures("_short_grace")
+def test_called_as_its_loop_ends() -> None:
+    """What is called while the loop ends has an outcome, opens nothing, and holds the loop up for the grace alone."""
+    outcomes: list[str] = []
+
+    async def cleaning_up() -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            for _ in range(2):
+                with pytest.raises(EventLoopError, match="ending") as caught:
+                    await _use(client, "delete")
+                outcomes.append(caught.value.outcome)
+
+    async def main() -> None:
+        await _use(client, "update")
+        kept.append(cleaning_up())
+        await anext(kept[0])
+
+    async def script(exchange: Exchange) -> None:
+        await (exchange.succeed() if exchange.method == "PATCH" else exchange.hang())
+
+    kept: list[AsyncGenerator[None]] = []
+    with in_thread(RawServer(script)) as server:
+        client = AsyncOmiClient(KEY, base_url=server.url)
+        asyncio.run(main())
+        # The loop ends the client and the generator in any order, so that one call may have been sent.
+        assert ["unknown"] * (len(server.log) - 1) + ["not_applied"] * (3 - len(server.log)) == outcomes
+        wait_until(lambda: all(map(_left, server.log)))
+
+
+@pytest.mark.scenario(146)
+@pytest.mark.parametrize("roughly", [False, True], ids=["in good order", "roughly"])
+def test_listing_on_the_next_loop(roughly: bool) -> None:
+    """A listing goes on with the next loop, however many wait for its page, and whatever the last loop left behind."""
+
+    async def script(exchange: Exchange) -> None:
+        if exchange.number == 1:
+            await exchange.hang()
+        query = dict(parse_qsl(exchange.path.partition("?")[2]))
+        rows = [conversation(f"conv_{number}") for number in range(4)]
+        await exchange.send(answer(200, rows[int(query["offset"]) :][: int(query["limit"])]))
+
+    with in_thread(RawServer(script)) as server, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # asyncio warns of what was left on a loop that is closed
+        client = AsyncOmiClient(KEY, base_url=server.url, timeout=20)
+        rows = client.conversations.list(page_size=2)
+        loop = asyncio.new_event_loop()
+        waiting = [loop.create_task(_next(rows)) for _ in range(1 if roughly else 2)]
+        loop.run_until_complete(_until(lambda: server.log))
+        if not roughly:
+            for each in waiting:
+                each.cancel()
+            loop.run_until_complete(asyncio.wait(waiting))
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+        async def main() -> set[str]:
+            async with asyncio.timeout(20):
+                return {row.id for row in await asyncio.gather(*[_next(rows) for _ in range(4)])}
+
+        assert {f"conv_{number}" for number in range(4)} == asyncio.run(main())
+        del waiting, loop
+        gc.collect()
+        asyncio.run(client.aclose())
+
+
+@pytest.mark.scenario(146)
 def test_borrowed_session_stays_on_its_loop() -> None:
     """A borrowed session belongs to its loop, and so does a client that uses it."""
     with in_thread(RawServer(_succeed)) as server:
@@ -585,6 +748,10 @@ def test_borrowed_session_stays_on_its_loop() -> None:
         with pytest.raises(EventLoopError):
             asyncio.run(_use(clients[0], "delete"))
         assert 1 == len(server.log)
+
+
+async def _next(rows: AsyncListing[Conversation]) -> Conversation:
+    return await anext(rows)
 
 
 async def _use(client: AsyncOmiClient, operation: str) -> None:

@@ -1,5 +1,6 @@
 """Names inside the packages that several tests need, in one place: where they move to, this file follows."""
 
+import asyncio
 import functools
 import os
 from collections.abc import Callable
@@ -161,15 +162,36 @@ def transport(client: AsyncOmiClient | OmiClient) -> Transport:
 
 def failed(error: Exception, *, connected: bool, timed_out: bool = False) -> OmiError:
     """What the client makes of an attempt that ended without an answer."""
-    attempt = Attempt(connect=None, limit=None, left=lambda: None, fresh=False, connected=connected)
-    session: Any = None  # only a borrowed one is looked at
-    client = AsyncOmiClient("omi_dev_test", base_url="https://api.omi.me")
-    return transport(client)._failure(error, attempt, session, timed_out=timed_out)
+    attempt = Attempt(connect=None, limit=None, left=lambda: None, fresh=False, first=True, connected=connected)
+    way = transport(AsyncOmiClient("omi_dev_test", base_url="https://api.omi.me"))
+    return way._failure(error, attempt, way.pool.place, timed_out=timed_out)
+
+
+class Offline:
+    """In the place of a retrier, for listings: a way to nowhere, which tells the loops apart."""
+
+    @functools.cached_property
+    def transport(self) -> Transport:
+        return transport(AsyncOmiClient("omi_dev_test", base_url="http://127.0.0.1:1"))
 
 
 def close_at_once(monkeypatch: pytest.MonkeyPatch, seconds: float = 0.01) -> None:
     """Let a client that closes wait hardly for what it ends."""
     monkeypatch.setattr(pool, "_CLOSE_GRACE", seconds)
+
+
+def at_a_new_loop(monkeypatch: pytest.MonkeyPatch, function: Callable[[], object]) -> None:
+    """Call a function just before and just after a client comes to belong to an event loop, or is refused."""
+    take = pool.Place.take
+
+    def call_and_take(place: pool.Place, loop: asyncio.AbstractEventLoop) -> None:
+        function()
+        try:
+            take(place, loop)
+        finally:
+            function()
+
+    monkeypatch.setattr(pool.Place, "take", call_and_take)
 
 
 def tell_time_of_day(monkeypatch: pytest.MonkeyPatch, clock: Callable[[], float]) -> None:

@@ -270,7 +270,7 @@ async def test_unreadable_pages(side: Side, clock: VirtualClock, page: object, p
 
 
 @attrs.define
-class Server:
+class Server(inside.Offline):
     """A server's list: which rows there are, which of them it hides, and what it does with the query."""
 
     rows: list[SandboxConversation]
@@ -437,7 +437,7 @@ async def test_servers_of_another_order(order: str) -> None:
     if order == "no order":
         random.Random(3).shuffle(made)
 
-    class Unordered:
+    class Unordered(inside.Offline):
         async def call(self, request: inside.Request[Any], timeout: object, retry: object) -> Any:
             query = dict(parse_qsl(request.path.partition("?")[2]))
             end = datetime.fromisoformat(query.get("end_date", "9000-01-01T00:00:00Z"))

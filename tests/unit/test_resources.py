@@ -824,7 +824,7 @@ def test_the_token_is_in_no_error() -> None:
 # Lists
 
 
-class Server:
+class Server(inside.Offline):
     """Answers the requests of a listing out of its rows, as `answer` decides."""
 
     def __init__(self, answer: Any) -> None:
