@@ -154,9 +154,9 @@ class ByTime(Generic[R]):
         """The moment from which on everything was seen; None before the first row, or if rows come in no order."""
         return self._anchor if self._anchored and self._seen else None
 
-    def request(self) -> Request[Page[R]]:
-        """The request of the next page."""
-        return self._page(self._anchor, self._offset)
+    def request(self, *, behind: int = 0) -> Request[Page[R]]:
+        """The request of the next page, or of what is behind so many of its rows."""
+        return self._page(self._anchor, self._offset + behind)
 
     def take(self, page: Page[R]) -> list[R]:
         """The new rows of a page. Some servers ignore the bounds on later pages, so rows outside are left out."""

@@ -1458,7 +1458,7 @@ MUTANTS: list[Mutant] = [
         "omi_async/archive/pull.py",
         (
             "a server's shorter pages taken for gaps",
-            "            self.largest = came",
+            "            self._sizes.largest = self._pages.size = len(rows)",
             "            pass",
             f"{_ARCHIVE}test_everything_once_and_then_nothing",
         ),
@@ -1474,13 +1474,31 @@ MUTANTS: list[Mutant] = [
             "pass",
             f"{_ARCHIVE}test_at_the_pace_of_the_windows",
         ),
+        (
+            "one that cannot be had ends every run",
+            "self._failures > _MOST_FAILURES",
+            "self._failures > 0",
+            f"{_ARCHIVE}test_one_that_cannot_be_had",
+        ),
+        (
+            "missing once the clock is set back",
+            "return max(now(), self._began_at)",
+            "return now()",
+            f"{_ARCHIVE}test_a_clock_that_is_set_back",
+        ),
+        (
+            "locked ones end the list",
+            "if not {each.id for each in behind} <= {each.id for each in rows}:",
+            "if True:",
+            f"{_ARCHIVE}test_many_locked",
+        ),
     ),
     *_of(
         "omi_async/archive/notes.py",
         (
             "a gap forgotten by the next run",
-            '"UPDATE gaps SET is_certain = 1 WHERE EXISTS"',
-            '"UPDATE gaps SET is_certain = 0 WHERE EXISTS"',
+            'f"UPDATE gaps SET is_certain = 1',
+            'f"UPDATE gaps SET is_certain = 0',
             f"{_ARCHIVE}test_gaps",
         ),
         (
@@ -1521,9 +1539,15 @@ MUTANTS: list[Mutant] = [
         ),
         (
             "a foreign file written over",
-            "if os.path.lexists(path) and not _is_one_file(home, path):",
+            "if was_taken and os.path.lexists(path) and not _is_one_file(home, path):",
             "if False:",
             f"{_EXPORTED}test_a_file_of_another",
+        ),
+        (
+            "a note behind a link taken for another's",
+            "sorted({path, *candidates}",
+            "sorted(candidates",
+            f"{_EXPORTED}test_a_folder_behind_a_link",
         ),
         (
             "a formula in a table",
@@ -1552,6 +1576,12 @@ MUTANTS: list[Mutant] = [
             "or (self._identity() == self._identities)",
             "or True",
             f"{_ARCHIVED}test_removed_meanwhile",
+        ),
+        (
+            "two that fill one archive",
+            "await self._run(self._lock)",
+            "pass",
+            f"{_ARCHIVE}test_two_archives_of_one_file",
         ),
     ),
     *_of(

@@ -246,6 +246,7 @@ class _Notes(_Files):
     def _put(self, each: View, new: bytes, candidates: list[str]) -> None:
         year, month, name = markdown.path_of(each, self._zone)
         path = os.path.join(self._folder, year, month, name)
+        was_taken = os.path.lexists(path)  # before it is read: what is written there later is another run's note
         home, old = self._home(each, path, candidates)
         stamp = None
         if home is not None:
@@ -256,35 +257,42 @@ class _Notes(_Files):
             if stamp is not None and stamp.view == each.digest and not stamp.is_intact:
                 self.edited.append(self._named(home))
                 return
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        for directory in (os.path.join(self._folder, year), os.path.dirname(path)):
+            os.makedirs(directory, mode=0o700, exist_ok=True)
         if home is not None and (stamp is None or not stamp.is_intact):
             self._keep(home, path)
             home = None
-        if os.path.lexists(path) and not _is_one_file(home, path):
+        if was_taken and os.path.lexists(path) and not _is_one_file(home, path):
             self._keep(path, path)  # it is no note of this conversation
         number, temporary = self._temporary()
         try:
             with os.fdopen(number, "wb") as file:
                 file.write(new)
-            _put(temporary, path, like=home)
+            if home is not None:
+                # The title may have changed, or the zone. A run that ends here leaves one note, which the next finds.
+                with suppress(FileNotFoundError):
+                    os.rename(home, path)
+            _put(temporary, path, like=path if home is not None else None)
         except BaseException:
             with suppress(OSError):
                 os.unlink(temporary)
             raise
-        # The title has changed, or the zone. Where upper and lower case are one, it may be the same file still.
-        if home is not None and not _is_one_file(home, path):
-            os.unlink(home)
         self.written += 1
 
     def _home(self, each: View, path: str, candidates: list[str]) -> tuple[str | None, bytes]:
         """The file of a conversation, and what is in it. Of several, all but one are copies that a person made."""
-        # The one that is where it belongs, or else the one that is least deep.
-        for candidate in sorted(candidates, key=lambda one: (one != path, one.count(os.sep), one)):
+        # The one that is where it belongs, or else the one that is least deep. What is where it belongs may not have
+        # been found: behind a link to a folder, or written meanwhile by another run.
+        for candidate in sorted({path, *candidates}, key=lambda one: (one != path, one.count(os.sep), one)):
             try:
                 with open(candidate, "rb") as file:
                     raw = file.read()
-            except FileNotFoundError:  # removed meanwhile, or a link that leads nowhere
+            except (FileNotFoundError, NotADirectoryError):  # removed meanwhile, or a link that leads nowhere
                 continue
+            except OSError:
+                if os.path.isdir(candidate):
+                    continue
+                raise
             if markdown.is_note_of(raw, each.id):
                 return candidate, raw
         return None, b""

@@ -19,9 +19,16 @@ END = "9999"
 _UNSEEN = "created_at >= ? AND created_at <= ? AND seen_at < ? AND missing_at IS NULL"
 _MISSED = f"SELECT id FROM conversations WHERE {_UNSEEN}"  # noqa: S608 - no value is in it
 _MISS = f"UPDATE conversations SET missing_at = ? WHERE {_UNSEEN}"  # noqa: S608 - no value is in it
+_OLDER = (
+    "SELECT nullif(max("
+    "coalesce((SELECT max(created_at) FROM conversations WHERE created_at < gaps.oldest AND missing_at IS NULL), ''),"
+    " coalesce((SELECT max(created_at) FROM wanted WHERE created_at < gaps.oldest), '')), '')"
+)
+"""The newest conversation behind a gap; NULL if there is none."""
+
 _NEXT = (
     "SELECT id, created_at, NULL FROM conversations WHERE created_at <= ?1 AND id NOT IN (SELECT id FROM wanted)"
-    " UNION ALL SELECT id, created_at, digest FROM wanted ORDER BY created_at DESC LIMIT ?2"
+    " UNION ALL SELECT id, created_at, digest FROM wanted WHERE created_at <= ?1 ORDER BY created_at DESC LIMIT ?2"
 )
 
 
@@ -124,27 +131,37 @@ def holes(known: list[Span], oldest: str, newest: str) -> list[Span]:
 # Gaps
 
 
-def page_seen(connection: Connection, span: Span, *, is_short: bool) -> None:
-    """Note a page: what it says of the gaps before it, and whether it had room for more itself."""
-    connection.execute("UPDATE gaps SET is_certain = 1 WHERE oldest > ?", (span.oldest,))
-    connection.execute("DELETE FROM gaps WHERE oldest >= ? AND newest <= ?", span)
-    if is_short:
-        connection.execute("INSERT INTO gaps VALUES (?, ?, 0)", span)
+def page_seen(connection: Connection, page: Span, above: str) -> None:
+    """Note a page of a look that was at `above` before: what an earlier look said of that stretch is out of date."""
+    found = connection.execute(
+        "SELECT rowid, oldest, newest FROM gaps WHERE is_certain AND oldest <= ? AND newest >= ?", (above, page.oldest)
+    ).fetchall()
+    for number, oldest, newest in found:
+        connection.execute("DELETE FROM gaps WHERE rowid = ?", (number,))
+        rest = [(oldest, page.oldest), (above, newest)]
+        connection.executemany("INSERT INTO gaps VALUES (?, ?, 1)", [each for each in rest if each[0] < each[1]])
+
+
+def short_page(connection: Connection, page: Span) -> None:
+    """Note a page that had room for more: something is withheld, if anything older follows."""
+    connection.execute("DELETE FROM gaps WHERE NOT is_certain AND (oldest, newest) = (?, ?)", page)
+    connection.execute("INSERT INTO gaps VALUES (?, ?, 0)", page)
 
 
 def _decide_gaps(connection: Connection) -> None:
     """Decide of the short pages of a look that is over: those with something older behind them have gaps."""
-    connection.execute(
-        "UPDATE gaps SET is_certain = 1 WHERE EXISTS"
-        " (SELECT 1 FROM conversations WHERE created_at < gaps.oldest AND missing_at IS NULL"
-        " UNION ALL SELECT 1 FROM wanted WHERE created_at < gaps.oldest)"
-    )
+    connection.execute(f"UPDATE gaps SET is_certain = 1 WHERE ({_OLDER}) IS NOT NULL")  # noqa: S608 - no value is in it
     connection.execute("DELETE FROM gaps WHERE NOT is_certain")
 
 
 def gaps(connection: Connection) -> list[Span]:
-    """Where the server withholds something, the oldest first."""
-    found = connection.execute("SELECT oldest, newest FROM gaps WHERE is_certain ORDER BY newest DESC").fetchall()
+    """Where the server withholds something, the oldest first.
+
+    The rows of short pages are noted. What such a page lacks may come behind them too, as far as the next known row.
+    """
+    found = connection.execute(
+        f"SELECT coalesce(({_OLDER}), oldest), newest FROM gaps WHERE is_certain ORDER BY newest DESC"  # noqa: S608
+    ).fetchall()
     return _joined([Span(*each) for each in found])[::-1]
 
 
@@ -203,19 +220,25 @@ def wanted(connection: Connection) -> int:
     return int(connection.execute("SELECT count(*) FROM wanted").fetchone()[0])
 
 
-def next_wanted(connection: Connection, largest: int) -> tuple[Wanted | None, int, int]:
-    """The newest one that is wanted, how many are on a page that begins with it, and how long that page must be."""
-    (newest,) = connection.execute("SELECT max(created_at) FROM wanted").fetchone()
+def next_wanted(connection: Connection, largest: int, without: set[str]) -> tuple[Wanted | None, int, int]:
+    """The newest one that is wanted, how many are on a page that begins with it, and how long that page must be.
+
+    Those of `without` are none.
+    """
+    newest_first = connection.execute(
+        "SELECT id, created_at FROM wanted ORDER BY created_at DESC LIMIT ?", (len(without) + 1,)
+    ).fetchall()
+    newest = next((created_at for record_id, created_at in newest_first if record_id not in without), None)
     rows = connection.execute(_NEXT, (newest, largest)).fetchall()
-    places = [place for place, (_, _, digest) in enumerate(rows) if digest is not None]
+    places = [place for place, (record_id, _, digest) in enumerate(rows) if digest and record_id not in without]
     return (Wanted(*rows[places[0]]), len(places), places[-1] + 1) if places else (None, 0, 0)
 
 
-def fetched(connection: Connection, documents: Iterable[Document]) -> list[str]:
+def fetched(connection: Connection, documents: Iterable[Document], moment: str) -> list[str]:
     """Store what was fetched with its transcript; what became of each."""
     found = []
     for document in documents:
-        found.append(store(connection, document, now()))
+        found.append(store(connection, document, moment))
         # The next look compares with what the list showed, should that differ from the whole.
         connection.execute(
             "UPDATE conversations SET digest = coalesce((SELECT digest FROM wanted WHERE wanted.id = ?1), digest)"

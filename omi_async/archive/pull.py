@@ -36,6 +36,9 @@ R = TypeVar("R")
 _USUAL_SIZES = (25, 100)
 """So many rows some servers give of a longer page."""
 
+_MOST_FAILURES = 3
+"""So many conversations in a row may be answered with errors, alone as on a page; one more, and the server fails."""
+
 _EXACTNESS = 1.1
 """The factor that the number of conversations is known to."""
 
@@ -108,13 +111,21 @@ class _Pull:
         self._sizes = {True: _Sizes(), False: _Sizes()}  # of pages with transcripts and without
         self._missing: list[str] = []
         self._failed: list[str] = []
+        self._began_at = ""
+        """When the look began: what is seen in it was seen later, even if the clock is set back meanwhile."""
+        self._longest = self._sizes[True].largest
+        """How long a page with transcripts may be for the server to bear it."""
+        self._passed: set[str] = set()
+        """What the server answers with an error: wanted still, but not in this run."""
+        self._failures = 0  # in a row
 
     async def run(self) -> SaveResult:
         """Save what there is to be saved."""
-        with self._archive._filled():
+        async with self._archive._filled():
             await self._look_at_all()
             await self._fetch(1)
             gaps = await self._do(self._end)
+            self._failed += sorted(self._passed)
             self._total = self._looked_at
             self._tell()
         return SaveResult(
@@ -171,17 +182,22 @@ class _Pull:
                 await self._look(Look(hole.oldest, hole.newest, now(), self._wish.transcripts), looks_behind=True)
 
     async def _look(self, look: Look, *, looks_behind: bool) -> None:
+        self._began_at = look.began_at
         reached = look.until if look.reached is None else look.reached
         end = None if reached == notes.END else _whole_second(reached)
         sweep = _Sweep(functools.partial(self._source.page, transcripts=False), self._sizes[False], look.oldest, end)
         sweep.looks_behind = looks_behind
         while (page := await self._next(sweep)) is not None:
+            before = look
             look = look._replace(newest=look.newest or page.newest or None, reached=page.reached)
 
-            def compare(connection: Connection, page: _Page = page, look: Look = look) -> list[str]:
-                page.note(connection)
+            def compare(
+                connection: Connection, page: _Page = page, before: Look = before, look: Look = look
+            ) -> list[str]:
+                page.note(connection, before)
                 notes.set_look(connection, look)
-                return [notes.look_at(connection, row, now(), transcripts=look.transcripts) for row in page.rows]
+                seen_at = self._now()
+                return [notes.look_at(connection, row, seen_at, transcripts=look.transcripts) for row in page.rows]
 
             self._count(await self._do(compare))
             if self._total is None and not sweep.is_over and self._on_progress is not None:
@@ -194,7 +210,10 @@ class _Pull:
         """The next page of a sweep; a shorter one where a long one is more than the way or the server can bear."""
         while not sweep.is_over:
             try:
-                return sweep.take((await self._ask(sweep.request())).rows)
+                rows = (await self._ask(sweep.request())).rows
+                if sweep.may_be_cut(rows):
+                    sweep.learn_cut(rows, (await self._ask(sweep.request_behind(rows))).rows)
+                return sweep.take(rows)
             except (RequestTimeoutError, ResponseError, ServerError) as error:
                 if error.retry_after or not sweep.shorten():
                     raise
@@ -205,35 +224,55 @@ class _Pull:
     async def _fetch(self, least: int) -> None:
         """Fetch what is wanted with its transcript, as long as there is so much of it."""
         alone: str | None = None
+        sizes = self._sizes[True]
         while self._wish.transcripts and await self._do(notes.wanted) >= least:
-            sizes = self._sizes[True]
-            wanted, number, size = await self._do(functools.partial(notes.next_wanted, largest=sizes.largest))
-            assert wanted is not None  # noqa: S101 - there is one
+            largest = min(self._longest, sizes.largest)
+            wanted, number, size = await self._do(
+                functools.partial(notes.next_wanted, largest=largest, without=self._passed)
+            )
+            if wanted is None:
+                return
             if number > 1 and alone != wanted.id:
-                alone = wanted.id  # if it is not on the page
                 try:
                     end = _whole_second(wanted.created_at)
                     page = await self._ask(self._source.page(transcripts=True, size=size, end=end, offset=0))
                 except (RequestTimeoutError, ResponseError, ServerError) as error:
                     if error.retry_after:
                         raise
+                    self._longest = max(1, size // 4)
                     continue
+                alone = wanted.id  # if it is not on the page
                 sizes.learn(size, len(page.rows))
+                self._longest = min(2 * largest, sizes.largest)
                 least = min(least, sizes.largest)
                 await self._keep(page.rows)
-                continue
-            try:
-                document = await self._ask(self._source.get(wanted.id))
-            except NotFoundError as error:
-                if error.from_intermediary:
-                    raise
-                await self._do(functools.partial(notes.give_up, record_id=wanted.id))
-                self._failed.append(wanted.id)
             else:
-                await self._keep((document,))
+                await self._fetch_one(wanted.id)
+                self._longest = min(2 * largest, sizes.largest)
+
+    async def _fetch_one(self, record_id: str) -> None:
+        try:
+            document = await self._ask(self._source.get(record_id))
+        except NotFoundError as error:
+            if error.from_intermediary:
+                raise
+            await self._do(functools.partial(notes.give_up, record_id=record_id))
+            self._failed.append(record_id)
+        except (RequestTimeoutError, ResponseError, ServerError) as error:
+            # One that cannot be had must not keep all others away. If nothing can be had, it is the server.
+            self._failures += 1
+            if error.retry_after or self._failures > _MOST_FAILURES:
+                raise
+            self._passed.add(record_id)
+        else:
+            await self._keep((document,))
 
     async def _keep(self, documents: tuple[Document, ...]) -> None:
-        self._count(await self._do(functools.partial(notes.fetched, documents=documents)))
+        self._failures = 0
+        self._count(await self._do(functools.partial(notes.fetched, documents=documents, moment=self._now())))
+
+    def _now(self) -> str:
+        return max(now(), self._began_at)
 
     # Requests and progress
 
@@ -343,11 +382,25 @@ class _Sweep:
         self._pages.size = max(1, self._pages.size // 4)
         return could
 
+    def may_be_cut(self, rows: tuple[Document, ...]) -> bool:
+        """Whether it may be the server's limit that a page of these rows is short."""
+        return len(rows) in _USUAL_SIZES and len(rows) < self._pages.size
+
+    def request_behind(self, rows: tuple[Document, ...]) -> Request[Page[Document]]:
+        """The request of the one row behind the first ones of a page, which are as many as came."""
+        size, self._pages.size = self._pages.size, 1
+        request = self._pages.request(behind=len(rows))
+        self._pages.size = size
+        return request
+
+    def learn_cut(self, rows: tuple[Document, ...], behind: tuple[Document, ...]) -> None:
+        """Learn how long pages are if what is behind as many rows as came was not on the page."""
+        if not {each.id for each in behind} <= {each.id for each in rows}:
+            self._sizes.largest = self._pages.size = len(rows)
+
     def take(self, rows: tuple[Document, ...]) -> "_Page":
         """The page of these rows, after deciding what to ask for next."""
         pages, sizes = self._pages, self._sizes
-        sizes.learn(pages.size, len(rows))
-        pages.size = min(pages.size, sizes.largest)
         is_short = len(rows) < pages.size
         new = pages.take(Page(rows, truncated=False))
         reached = None if pages.seen_from is None else stored_time(pages.seen_from)
@@ -371,11 +424,18 @@ class _Page:
         """The moment of the newest row; empty if there is none."""
         return max((stored_time(each.created_at) for each in self.rows), default="")
 
-    def note(self, connection: Connection) -> None:
-        """Note what the page says of gaps."""
+    def note(self, connection: Connection, look: Look) -> None:
+        """Note what the page says of gaps, in a look that is where it was before the page."""
         times = [stored_time(each.created_at) for each in self.rows_seen]
         if times:
-            notes.page_seen(connection, Span(min(times), max(times)), is_short=self.is_short)
+            span = Span(min(times), max(times))
+            notes.page_seen(connection, span, look.reached or look.until)
+        elif look.reached is None:  # all that would be on the first page is withheld, or there is nothing
+            span = Span(*[min(look.until, look.began_at)] * 2)
+        else:
+            return
+        if self.is_short:
+            notes.short_page(connection, span)
 
 
 def _whole_second(text: str) -> datetime:

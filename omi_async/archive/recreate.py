@@ -19,6 +19,7 @@ from .rows import writing
 from .store import Archive, checked
 
 _MOST_SEGMENTS = 500  # that the server takes
+_LONGEST_TITLE = 500
 
 _LOST = ("audio", "photos")
 """What the API neither tells nor takes."""
@@ -64,7 +65,7 @@ async def recreate(
             conversation=None,
             differences=("id", *_LOST),
         )
-    title = before.structured.title.strip() or None
+    title = before.structured.title.strip()[:_LONGEST_TITLE] or None
     visible = False if created.discarded else None
     renamed = requests.update(created.id, title, visible) if title or created.discarded else None
     after = await retrier.call(renamed or requests.get(created.id, True), timeout, retry)
@@ -101,7 +102,7 @@ def _creation(requests: Requests, before: Conversation) -> Request[CreatedConver
         source=before.source,
         started_at=begin,
         finished_at=end if is_timed else None,
-        language=before.language,
+        language=before.language if before.language and before.language.strip() else None,
         geolocation=before.geolocation,
         client_device_id=None,
         client_platform=None,

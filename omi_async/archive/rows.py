@@ -25,7 +25,7 @@ _UPDATE = (
     " whole_digest = ?, changed_at = ? WHERE number = ?"
 )
 _KNOWN = "SELECT number, document, has_transcript, whole_digest, seen_at FROM conversations WHERE id = ?"
-_SEEN = "UPDATE conversations SET seen_at = ?, missing_at = NULL WHERE number = ?"
+_SEEN = "UPDATE conversations SET seen_at = max(seen_at, ?), missing_at = NULL WHERE number = ?"
 _FORGET_WORDS = "INSERT INTO words (words, rowid, title, overview, transcript) VALUES ('delete', ?, ?, ?, ?)"
 _INDEX_WORDS = "INSERT INTO words (rowid, title, overview, transcript) VALUES (?, ?, ?, ?)"
 READ = (

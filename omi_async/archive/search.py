@@ -48,7 +48,7 @@ def terms_of(words: str) -> list[str]:
     if not isinstance(words, str):
         raise TypeError(f"words must be a str, not {type(words).__name__}")
     terms = []
-    for phrase, word in _TERM.findall(words):
+    for phrase, word in _TERM.findall(words.replace("\0", " ")):  # SQLite would read no further than a NUL
         if any(map(str.isalnum, phrase or word)):
             star = " *" if word.endswith("*") else ""
             terms.append(f'"{storable(searchable(phrase or word))}"{star}')

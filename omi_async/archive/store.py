@@ -7,9 +7,9 @@ SQLite happens on one thread of the archive's own, so that the event loop never 
 import asyncio
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from types import TracebackType
 from typing import Literal, Self, TypeVar
@@ -31,6 +31,7 @@ R = TypeVar("R")
 _FORMAT = 1
 _APPLICATION_ID = 0x4F4D4941  # "OMIA" in the file's header: no other program's database is taken for an archive
 _MOST_MATCHES = 1000  # of one search
+_BRIEFLY = 0.5  # seconds that another one in this process gets to let go of the lock
 _PATIENCE = 10.0  # seconds that another program gets to end what it is writing
 
 _SCHEMA = (
@@ -73,6 +74,7 @@ _FORKED = (
 )
 _ENDING = f"cannot be used any more, the program is ending. {_KEPT}: {_AGAIN}"
 _NO_SEARCH = "cannot be used, the SQLite of this Python has no full-text search (FTS5). Use another build of Python."
+_FILLING = "is being filled already. Wait for the end of that, or use another archive."
 _OTHER = f"cannot be used. {_KEPT}: {_AGAIN}"
 _PROBLEMS = {
     Problem.BUSY: f"is being written by another program. Nothing is lost: wait for its end and {_AGAIN}",
@@ -107,6 +109,8 @@ class Archive:
         self._identities: tuple[object, object] = (None, None)
         self._problem: str | None = None
         self._filling = False
+        self._held: Connection | None = None
+        """The lock of the one that fills the archive."""
         _archives.add(self)
 
     async def get(self, conversation_id: str) -> ArchivedConversation | None:
@@ -222,19 +226,23 @@ class Archive:
             with suppress(RuntimeError):  # the program is ending
                 self._thread.submit(self._do, work)
 
-    @contextmanager
-    def _filled(self) -> Iterator[None]:
-        """Refuse a second one that fills the archive at the same time."""
+    @asynccontextmanager
+    async def _filled(self) -> AsyncIterator[None]:
+        """Refuse a second one that fills the archive at the same time, in whatever process."""
         if self._filling:
-            raise self._error("is being filled already. Wait for the end of that, or use another archive.")
+            raise self._error(_FILLING)
         self._filling = True
         try:
+            await self._run(self._lock)
             yield
         finally:
             self._filling = False
+            with suppress(RuntimeError):  # the program is ending, and the lock ends with it
+                self._thread.submit(self._unlock)
 
     def _error(self, problem: str) -> ArchiveError:
-        return ArchiveError(f"the archive {self._path} {problem}", outcome="not_applied")
+        retryable = problem in (_FILLING, _PROBLEMS[Problem.BUSY])
+        return ArchiveError(f"the archive {self._path} {problem}", outcome="not_applied", retryable=retryable)
 
     # On the archive's thread. Errors are raised outside the except block: SQLite's could carry values.
 
@@ -277,11 +285,34 @@ class Archive:
         self._identities = self._identity()
         return connection
 
+    def _lock(self, _: Connection) -> None:
+        """Take the lock of the one that fills the archive. It ends with the process, however that ends."""
+        file = f"{self._file}-lock"
+        make(file)
+        held = sqlite3.connect(file, timeout=_BRIEFLY, isolation_level=None, check_same_thread=False)
+        try:
+            held.execute("BEGIN EXCLUSIVE")  # nothing is ever written to it
+        except sqlite3.Error as error:
+            held.close()
+            if problem_of(error) is not Problem.BUSY:
+                raise
+        else:
+            self._held = held
+            return
+        raise Unusable(_FILLING)
+
+    @alone
+    def _unlock(self) -> None:
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+
     def _identity(self) -> tuple[object, object]:
         return identity(self._file), identity(f"{self._file}-wal")
 
     @alone
     def _close(self) -> None:
+        self._unlock()
         if self._connection is not None:
             with suppress(sqlite3.Error):  # what was reported as stored is on disk already
                 self._connection.close()
@@ -352,6 +383,8 @@ def _after_fork_in_child() -> None:
         _inherited.add(archive._identities[0])
         # Closed in the child, even by the end of its interpreter, SQLite would take the log from under the parent.
         keep_forever(archive._connection)
+        if archive._held is not None:
+            keep_forever(archive._held)
 
 
 if hasattr(os, "register_at_fork"):

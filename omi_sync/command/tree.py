@@ -20,6 +20,8 @@ from .streams import OutputLost, write
 from .voices import Json, Lines
 from .words import EXPORT, GET, LIST, NAME, OK, RECREATE, SAVE, SEARCH, SERVER, STATUS, USAGE, WRITES, Action, shown
 
+_LONGEST_PAUSE = 525_600  # minutes: a year
+
 _ID_SOURCES = "ID... are conversation ids. With --from FILE they are read from a file, one a line."
 _TITLE_SOURCES = "Renames one conversation, or with --from FILE those of a CSV file with the columns id,title."
 _SKIPPED = "Blank lines and lines that begin with # are skipped; --from - reads standard input."
@@ -48,7 +50,7 @@ def _unheard(lost: OutputLost, *, as_json: bool) -> int:
 
 
 def _misused(error: click.ClickException, *, as_json: bool) -> int:
-    text = error.format_message()
+    text = error.format_message().replace("\n\t", " ")  # click lists choices on lines of their own
     text = f"{text if text.endswith('?') else text.rstrip('.') + '.'} Nothing was sent."
     if getattr(error, "option_name", None) in ("--api-key", "--key", "--token"):
         text = f"{text} The key is read from the environment variable OMI_API_KEY only."
@@ -192,6 +194,12 @@ def _keep() -> click.Option:
     return click.Option(["--keep"], metavar="FILE", callback=_named, help=text)
 
 
+def _minutes(_context: click.Context, _option: click.Parameter, minutes: float | None) -> float | None:
+    if minutes is not None and not minutes <= _LONGEST_PAUSE:  # as "nan", which click takes for a number
+        raise click.BadParameter(f"it must be a number of minutes, {_LONGEST_PAUSE} at most.")
+    return minutes
+
+
 def _save() -> click.Command:
     return click.Command(
         SAVE.name,
@@ -200,6 +208,7 @@ def _save() -> click.Command:
             click.Option(
                 ["--every"],
                 type=click.FloatRange(0, min_open=True),
+                callback=_minutes,
                 metavar="MINUTES",
                 help="Go on until stopped, and save again so many minutes after each time.",
             ),

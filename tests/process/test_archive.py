@@ -84,6 +84,46 @@ with omi_sync.Archive(path) as archive:
     run(LEAD + source, f"{tmp_path}/archive.db").check()
 
 
+def test_filled_by_one_process(tmp_path: object) -> None:
+    """While one process fills an archive no other does; however it ends, and whatever children it left, another may."""
+    source = """
+warnings.simplefilter("ignore", DeprecationWarning)
+import signal
+
+async def fill(then):
+    async with Archive(path) as archive:
+        async with archive._filled():
+            then()
+
+reading, writing_end = os.pipe()
+
+def stay():
+    left = os.fork()  # it outlives its parent, and holds what it was forked with
+    if left:
+        os.write(writing_end, b"%d" % left)
+    signal.pause()
+
+filler = os.fork()
+if not filler:
+    asyncio.run(fill(stay))
+left = int(os.read(reading, 20))
+try:
+    asyncio.run(fill(int))
+except ArchiveError as error:
+    assert "is being filled already" in str(error), error
+else:
+    raise SystemExit("not refused")
+assert "new" == asyncio.run(Archive(path)._run(put("one")))  # as before a deletion
+os.kill(filler, signal.SIGKILL)
+os.waitpid(filler, 0)
+try:
+    asyncio.run(fill(int))
+finally:
+    os.kill(left, signal.SIGKILL)
+"""
+    run(LEAD + source, f"{tmp_path}/archive.db").check()
+
+
 @pytest.mark.parametrize("side", ["async", "sync"])
 def test_left_open(side: str, tmp_path: object) -> None:
     """A program may end with an archive open: it ends at once, and what was stored is there."""

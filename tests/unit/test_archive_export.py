@@ -1,5 +1,6 @@
 """What comes out of an archive: notes, lines and rows, matches of a search, and its status."""
 
+import asyncio
 import csv
 import errno
 import json
@@ -11,6 +12,7 @@ import sys
 import time
 import unicodedata
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ from omi_async.archive.view import plain
 from tests.support.archives import conversations
 from tests.support.raw import conversation
 from tests.support.scale import FULL
+from tests.support.subprocesses import run
 
 ZONE = "Europe/Berlin"
 
@@ -269,6 +272,32 @@ async def test_for_the_owner_alone(archive: Archive, folder: Path) -> None:
     assert 0o640 == stat.S_IMODE(only(folder).stat().st_mode)
 
 
+def test_for_the_owner_alone_whatever_the_mask(tmp_path: Path) -> None:
+    """No folder within the export's is open to others, even where the process makes files for everybody."""
+    source = """
+import asyncio, os, sys
+from omi_async.archive import Archive
+from omi_async.archive.documents import of_text
+from omi_async.archive.rows import now, store, writing
+
+os.umask(0)
+
+def work(connection):
+    with writing(connection):
+        store(connection, of_text('{"id": "conv_1", "created_at": "2026-01-20T10:00:00Z"}'), now())
+
+async def main():
+    async with Archive(f"{sys.argv[1]}/archive.db") as archive:
+        await archive._run(work)
+        await archive.export(f"{sys.argv[1]}/vault")
+        open_to_others = [root for root, _, _ in os.walk(f"{sys.argv[1]}/vault") if os.stat(root).st_mode & 0o077]
+        assert [] == open_to_others, open_to_others
+
+asyncio.run(main())
+"""
+    run(source, str(tmp_path)).check()
+
+
 def read_back(text: str) -> dict[str, Any]:
     """What a note tells, read by one who knows only how it looks."""
     _, front, body = text.split("---\n", 2)
@@ -342,6 +371,52 @@ async def test_a_new_title(archive: Archive, folder: Path) -> None:
     assert (1, (), ()) == (result.written, result.edited, result.kept)
     assert "Another title" in only(folder).name
     assert "# 🚪 Another title" in only(folder).read_text(encoding="utf-8")
+
+
+async def test_a_new_title_of_a_run_that_was_killed(
+    archive: Archive, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever a run ends, a conversation has one note, and the next run brings it up to date."""
+    await put(archive, document())
+    await export(archive, folder)
+    for number, step in enumerate(("rename", "replace", "unlink")):
+        await put(archive, document(title=f"Title {number}"))
+        real = getattr(os, step)
+
+        def killed(*arguments: Any, real: Any = real) -> None:
+            real(*arguments)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, step, killed)
+            with suppress(KeyboardInterrupt):
+                await export(archive, folder)
+        await export(archive, folder)
+        assert f"Title {number}" in only(folder).name
+        assert f"# 🚪 Title {number}" in only(folder).read_text(encoding="utf-8")
+
+
+async def test_two_runs_at_once(archive: Archive, folder: Path, tmp_path: Path) -> None:
+    """Two exports to one folder at the same time do not take each other's notes for edited ones."""
+    await put(archive, *[document(f"conv_{number}") for number in range(60)])
+    async with Archive(tmp_path / "archive.db") as other:
+        for language in ("en", "de"):
+            await put(archive, *[document(f"conv_{number}", language=language) for number in range(60)])
+            results = await asyncio.gather(export(archive, folder), export(other, folder))
+            assert [(), ()] == [each.kept for each in results]
+            assert 60 == len(files(folder))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a permission there")
+async def test_a_folder_behind_a_link(archive: Archive, folder: Path, tmp_path: Path) -> None:
+    """Notes that a person has put elsewhere, behind a link, are known again."""
+    await put(archive, document())
+    (tmp_path / "elsewhere").mkdir()
+    folder.mkdir()
+    (folder / "2026").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    assert 1 == (await export(archive, folder)).written
+    again = await export(archive, folder)
+    assert (0, 1, ()) == (again.written, again.unchanged, again.kept)
 
 
 async def test_an_edited_note(archive: Archive, folder: Path) -> None:
@@ -445,6 +520,11 @@ async def test_a_file_of_another(archive: Archive, folder: Path) -> None:
     result = await export(archive, folder)
     assert (1, 1) == (result.written, len(result.kept))
     assert "a shopping list" == (folder / result.kept[0]).read_text(encoding="utf-8")
+    file.unlink()
+    file.mkdir()
+    result = await export(archive, folder)
+    assert (1, 1) == (result.written, len(result.kept))
+    assert (folder / result.kept[0]).is_dir()
 
 
 async def test_time_zones(archive: Archive, folder: Path) -> None:
@@ -585,7 +665,20 @@ async def test_search(archive: Archive) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", ["会議", "cafe", "CAFÉ", "don't", "a-b_c", 'odd "quote', "NEAR(", "x AND y", "* ^ café", "🚪 café"]
+    "words",
+    [
+        "会議",
+        "cafe",
+        "CAFÉ",
+        "don't",
+        "a-b_c",
+        'odd "quote',
+        "NEAR(",
+        "x AND y",
+        "* ^ café",
+        "🚪 café",
+        'odd\0 "x\0and y"',
+    ],
 )
 async def test_any_words(archive: Archive, words: str) -> None:
     """Whatever is typed is words, and no language of SQLite's; scripts without blanks are found by parts of words."""

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+import omi_sync
 from omi_async.sandbox import SandboxConversation
 from omi_sync import Sandbox
+from omi_sync._bridge import original
 from omi_sync.command import saving
 from tests.unit.test_command import Say, sandbox, say
 
@@ -122,6 +124,27 @@ def test_save_every_ends(say: Say, sandbox: Sandbox, file: Path, monkeypatch: py
     assert (2, []) == (say("save", "--every", "15").code, stop.pauses)
 
 
+@pytest.mark.parametrize("minutes", ["0", "-1", "nan", "inf", "1e9", "soon"])
+def test_save_every_so_often(say: Say, sandbox: Sandbox, file: Path, minutes: str) -> None:
+    """A pause that is none, or longer than anybody would wait, is refused before anything is sent."""
+    said = say("save", "--every", minutes)
+    assert (1, True, []) == (said.code, "Invalid value for '--every'" in said.err, sandbox.requests)
+
+
+def test_save_every_while_another_saves(
+    say: Say, sandbox: Sandbox, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service outlives another run that saves to its archive at the moment."""
+    monkeypatch.setattr(saving, "_sleep", stop := Stop(2))
+    with omi_sync.Archive(file) as other:
+        filled = original(other)._filled()
+        other._bridge.run(filled.__aenter__())
+        said = say("save", "--every", "15")
+        other._bridge.run(filled.__aexit__(None, None, None))
+    assert (130, 2) == (said.code, len(stop.pauses))
+    assert 2 == said.err.count("is being filled already")
+
+
 def test_search(say: Say, saved: Path, sandbox: Sandbox) -> None:
     """A search needs no server and no key; the columns are separated by tabs, and the line tells who said it."""
     sandbox.requests.clear()
@@ -168,6 +191,8 @@ def test_export_to_standard_output(say: Say, saved: Path) -> None:
     assert 1 == say("export", "--format", "csv", "--json").code
     said = say("export", "--format", "markdown")
     assert (1, True) == (said.code, "give --to DIR" in said.err)
+    said = say("export")
+    assert (1, True) == (said.code, "'--format'. Choose from: markdown, jsonl, csv. Nothing was sent." in said.err)
     said = say("export", "--format", "csv", "--timezone", "Middle/Earth")
     assert (1, True) == (said.code, "--timezone must be an IANA name, such as Europe/Lisbon." in said.err)
 
