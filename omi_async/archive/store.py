@@ -8,7 +8,7 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from types import TracebackType
@@ -232,13 +232,16 @@ class Archive:
         if self._filling:
             raise self._error(_FILLING)
         self._filling = True
+        unlocked: Future[None] | None = None
         try:
             await self._run(self._lock)
             yield
         finally:
             self._filling = False
             with suppress(RuntimeError):  # the program is ending, and the lock ends with it
-                self._thread.submit(self._unlock)
+                unlocked = self._thread.submit(self._unlock)
+        if unlocked is not None:
+            await asyncio.wrap_future(unlocked)
 
     def _error(self, problem: str) -> ArchiveError:
         retryable = problem in (_FILLING, _PROBLEMS[Problem.BUSY])
@@ -289,7 +292,9 @@ class Archive:
         """Take the lock of the one that fills the archive. It ends with the process, however that ends."""
         file = f"{self._file}-lock"
         make(file)
-        held = sqlite3.connect(file, timeout=_BRIEFLY, isolation_level=None, check_same_thread=False)
+        held = sqlite3.connect(
+            file, timeout=_BRIEFLY, isolation_level=None, check_same_thread=False, cached_statements=0
+        )
         try:
             held.execute("BEGIN EXCLUSIVE")  # nothing is ever written to it
         except sqlite3.Error as error:
@@ -304,7 +309,9 @@ class Archive:
     @alone
     def _unlock(self) -> None:
         if self._held is not None:
-            self._held.close()
+            with suppress(sqlite3.Error):  # the lock ends with the process at the latest
+                self._held.execute("ROLLBACK")
+                self._held.close()
             self._held = None
 
     def _identity(self) -> tuple[object, object]:
