@@ -43,7 +43,7 @@ def read_models() -> set[str]:
     """The names of all models of records."""
     found: set[str] = set()
     for room in pkgutil.iter_modules(models.__path__):
-        if room.name not in ("bulk", "shared"):
+        if room.name not in ("archive", "bulk", "shared"):
             module = importlib.import_module(f"{models.__name__}.{room.name}")
             found |= {name for name, kind in vars(module).items() if isinstance(kind, type) and attrs.has(kind)}
     return {name for name in found if name not in SENT and not name.endswith("Update")}
