@@ -27,8 +27,8 @@ _OLDER = (
 """The newest conversation behind a gap; NULL if there is none."""
 
 _NEXT = (
-    "SELECT id, created_at, NULL FROM conversations WHERE created_at <= ?1 AND id NOT IN (SELECT id FROM wanted)"
-    " UNION ALL SELECT id, created_at, digest FROM wanted WHERE created_at <= ?1 ORDER BY created_at DESC LIMIT ?2"
+    "SELECT id, created_at, NULL FROM conversations WHERE created_at <= ? AND id NOT IN (SELECT id FROM wanted)"
+    " UNION ALL SELECT id, created_at, digest FROM wanted WHERE created_at <= ? ORDER BY created_at DESC LIMIT ?"
 )
 
 
@@ -229,7 +229,7 @@ def next_wanted(connection: Connection, largest: int, without: set[str]) -> tupl
         "SELECT id, created_at FROM wanted ORDER BY created_at DESC LIMIT ?", (len(without) + 1,)
     ).fetchall()
     newest = next((created_at for record_id, created_at in newest_first if record_id not in without), None)
-    rows = connection.execute(_NEXT, (newest, largest)).fetchall()
+    rows = connection.execute(_NEXT, (newest, newest, largest)).fetchall()
     places = [place for place, (record_id, _, digest) in enumerate(rows) if digest and record_id not in without]
     return (Wanted(*rows[places[0]]), len(places), places[-1] + 1) if places else (None, 0, 0)
 
@@ -241,9 +241,9 @@ def fetched(connection: Connection, documents: Iterable[Document], moment: str) 
         found.append(store(connection, document, moment))
         # The next look compares with what the list showed, should that differ from the whole.
         connection.execute(
-            "UPDATE conversations SET digest = coalesce((SELECT digest FROM wanted WHERE wanted.id = ?1), digest)"
-            " WHERE id = ?1",
-            (storable(document.id),),
+            "UPDATE conversations SET digest = coalesce((SELECT digest FROM wanted WHERE wanted.id = ?), digest)"
+            " WHERE id = ?",
+            (storable(document.id), storable(document.id)),
         )
         give_up(connection, document.id)
     return found

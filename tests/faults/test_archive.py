@@ -487,7 +487,8 @@ async def test_many_kept_at_the_pace_of_both_windows(
     failed = {each.id: each for each in outcomes if each.status is not BulkStatus.DONE}
     assert (30, {"conv_7"}) == (len(outcomes), set(failed))
     assert isinstance(failed["conv_7"].error, NotFoundError)
-    assert 3 * HOUR <= clock.now - before <= 4 * HOUR * 1.03
+    # Four windows of reads at best; a copy that is made as one closes has its deletion wait for the next.
+    assert 3 * HOUR <= clock.now - before <= 5 * HOUR * 1.03
     for number in {*range(30)} - {7}:
         assert words(stored[number]) == (await user.get(f"conv_{number}")).json
     assert "conv_7" in user.sandbox.conversations
