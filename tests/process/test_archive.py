@@ -88,6 +88,7 @@ def test_filled_by_one_process(tmp_path: object) -> None:
     """While one process fills an archive no other does; however it ends, and whatever children it left, another may."""
     source = """
 warnings.simplefilter("ignore", DeprecationWarning)
+warnings.simplefilter("ignore", ResourceWarning)  # Python 3.13 tells of connections that are left open
 import signal
 
 async def fill(then):
@@ -138,7 +139,7 @@ else:
     archive = omi_sync.Archive(path)
     archive.count()
     archive._bridge.run(archive._bridge.target._run(put("one")))
-    warnings.simplefilter("ignore", ResourceWarning)
+warnings.simplefilter("ignore", ResourceWarning)
 """
     run(LEAD + source, f"{tmp_path}/archive.db", side).check()
     check = "with omi_sync.Archive(path) as archive: assert 1 == archive.count()"

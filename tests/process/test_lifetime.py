@@ -699,8 +699,10 @@ def test_called_as_its_loop_ends() -> None:
 
 @pytest.mark.scenario(146)
 @pytest.mark.parametrize("roughly", [False, True], ids=["in good order", "roughly"])
-def test_listing_on_the_next_loop(roughly: bool) -> None:
+def test_listing_on_the_next_loop(request: pytest.FixtureRequest, roughly: bool) -> None:
     """A listing goes on with the next loop, however many wait for its page, and whatever the last loop left behind."""
+    if roughly and request.config.getoption("--through-session"):
+        pytest.skip("aiohttp's session itself complains when it is left on a loop that is closed")
 
     async def script(exchange: Exchange) -> None:
         if exchange.number == 1:
