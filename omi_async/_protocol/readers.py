@@ -1,6 +1,6 @@
 """Readers of JSON objects, each written as the source of a function for one model.
 
-Loops over the fields of models took a tenth of a whole call. A function that names each field does not loop.
+Loops over the fields of models took nearly a tenth of a whole call. A function that names each field does not loop.
 """
 
 from collections.abc import Callable
